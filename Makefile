@@ -1,0 +1,40 @@
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+SUB ?= alice
+BIN := .venv/bin
+
+.PHONY: help run token test test-external lint types lock format setup
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+setup:
+	@PYTHON="$(PYTHON)" devtools/setup.sh
+
+run: setup ## start everything on this machine; Ctrl-C stops it, data stays in .local/
+	@exec $(BIN)/python -m devtools.stack
+
+token: setup ## print a token of the running stack and nothing else: make -s token SUB=alice
+	@$(BIN)/python -m devtools.token "$(SUB)"
+
+test: lint types ## lint, types, and every test that Python alone can run
+	@$(BIN)/python -m pytest -n 2 -m 'not external'
+
+test-external: setup ## tests against what no wheel brings; skips by name what is missing
+	@$(BIN)/python -m pytest -m external
+
+lint: setup ## style, import rules, and whether the requirement files are true
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m devtools.locks --check
+
+types: setup ## mypy, strict
+	@$(BIN)/mypy
+
+format: setup ## write the code in its form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: setup ## write the hashed requirement files from the pyproject files
+	@$(BIN)/python -m devtools.locks

@@ -1,0 +1,1 @@
+"""The local stack, its identity provider and the checks of the workspace."""

@@ -1,0 +1,120 @@
+"""Every error a client can meet, and its form: problem+json (RFC 9457)."""
+
+import json
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Literal, TypedDict, get_args
+
+Code = Literal[
+    "bad_request",
+    "invalid_authorization",
+    "unauthenticated",
+    "invalid_token",
+    "not_found",
+    "method_not_allowed",
+    "content_too_large",
+    "unsupported_media_type",
+    "quota",
+    "deleted",
+    "precondition_failed",
+    "invalid",
+    "rate_limited",
+    "internal",
+    "upstream_failed",
+    "identity_refused",
+    "upstream_timeout",
+    "keys_unavailable",
+    "database_unavailable",
+    "overloaded",
+    "limits_unavailable",
+]
+
+STATUS: dict[Code, int] = {
+    "bad_request": 400,
+    "invalid_authorization": 400,
+    "unauthenticated": 401,
+    "invalid_token": 401,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "content_too_large": 413,
+    "unsupported_media_type": 415,
+    "quota": 409,
+    "deleted": 409,
+    "precondition_failed": 412,
+    "invalid": 422,
+    "rate_limited": 429,
+    "internal": 500,
+    "upstream_failed": 502,
+    "identity_refused": 502,
+    "upstream_timeout": 504,
+    "keys_unavailable": 503,
+    "database_unavailable": 503,
+    "overloaded": 503,
+    "limits_unavailable": 503,
+}
+assert set(STATUS) == set(get_args(Code))  # noqa: S101 - the type and the table are one list
+
+MEDIA_TYPE = b"application/problem+json"
+
+
+class Fault(TypedDict, total=False):
+    """One breach of the contract: `pointer` into the body (RFC 6901) or the name of a `parameter`."""
+
+    pointer: str
+    parameter: str
+    detail: str
+
+
+class ProblemError(Exception):
+    """Ends a request with this problem.
+
+    Attributes:
+        code: the row of the table; it decides the status.
+        detail: one sentence for a person; never a token, a claim's value, or a database's own words.
+        headers: further headers of the answer, names in lower case.
+        faults: with `invalid` alone, what broke the contract.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        detail: str,
+        *,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        super().__init__(code)
+        self.code: Code = code
+        self.detail = detail
+        self.headers = tuple(headers)
+        self.faults = faults
+
+    @property
+    def status(self) -> int:
+        return STATUS[self.code]
+
+
+def render(problem: ProblemError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body of the answer; `request_id` is a UUID in its canonical form."""
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": f"urn:uuid:{request_id}",
+        "code": problem.code,
+    }
+    if problem.faults:
+        document["errors"] = problem.faults
+    headers = [
+        (b"content-type", MEDIA_TYPE),
+        (b"cache-control", b"no-store"),
+        (b"x-request-id", request_id.encode()),
+        *problem.headers,
+    ]
+    return problem.status, headers, json.dumps(document, ensure_ascii=False).encode(errors="replace")
+
+
+def retry_after(seconds: int) -> tuple[bytes, bytes]:
+    """The `Retry-After` header (RFC 9110 section 10.2.3)."""
+    return b"retry-after", b"%d" % seconds

@@ -1,0 +1,183 @@
+"""One process, two listeners, and an end without lost requests."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import override
+
+import uvicorn
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from runtime.admin import Readiness, admin_app
+from runtime.asgi import App, Message, Receive, Scope, Send
+
+IN_FLIGHT_SECONDS = 25
+"""How long requests that are under way at the end of the drain may still take."""
+
+log = logging.getLogger("runtime.serve")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What listens on the two ports.
+
+    `background` runs as long as the listeners do; it returns early where nothing is left to do, and where it
+    raises `StartRefusedError` the process ends.
+    """
+
+    app: App
+    readiness: Readiness
+    registry: CollectorRegistry
+    background: Callable[[], Coroutine[None, None, None]]
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Where to listen, and how long to go on after the order to stop; times in seconds."""
+
+    host: str
+    port: int
+    admin_port: int
+    drain_seconds: float
+    keepalive_seconds: int
+
+
+class StartRefusedError(Exception):
+    """The service must not serve with what it found; the message says why, for a person."""
+
+
+class Draining:
+    """Passes requests on; once `active`, asks every client to come back on another connection."""
+
+    def __init__(self, app: App) -> None:
+        self.active = False
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.active:
+            await self._app(scope, receive, send)
+            return
+
+        async def send_closing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, send_closing)
+
+
+class _Server(uvicorn.Server):
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        # uvicorn would close the listener at once; the drain comes first, for both servers
+        yield
+
+
+def run(open_service: Callable[[], AbstractAsyncContextManager[Service]], listeners: Listeners) -> int:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    On the signal the service turns unready and serves on for `drain_seconds`, so that what routes to it can
+    notice; then the listener closes and what is in flight finishes. A second signal skips the wait.
+
+    Returns:
+        The exit code: 0 after an orderly end, 1 where a port is taken, 2 where the service refuses to start.
+    """
+    return uvloop.run(_run(open_service, listeners))
+
+
+async def _run(open_service: Callable[[], AbstractAsyncContextManager[Service]], listeners: Listeners) -> int:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            hurry.set()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    code = 0
+    try:
+        with (
+            _listen(listeners.host, listeners.port) as public_socket,
+            _listen(listeners.host, listeners.admin_port) as admin_socket,
+        ):
+            async with open_service() as service:
+                await _serve(service, listeners, public_socket, admin_socket, stop, hurry)
+    except* _PortTakenError as errors:
+        print(errors.exceptions[0], file=sys.stderr)  # noqa: T201 - a line for the person who started it
+        code = 1
+    except* StartRefusedError as refusals:
+        log.error("refused to start: %s", refusals.exceptions[0])  # noqa: TRY400 - the message says it all
+        code = 2
+    return code
+
+
+async def _serve(
+    service: Service,
+    listeners: Listeners,
+    public_socket: socket.socket,
+    admin_socket: socket.socket,
+    stop: asyncio.Event,
+    hurry: asyncio.Event,
+) -> None:
+    draining = Draining(service.app)
+
+    def readiness() -> dict[str, bool]:
+        return {**service.readiness(), "serving": not draining.active}
+
+    public = _server(draining, listeners.keepalive_seconds)
+    admin = _server(admin_app(readiness, service.registry), listeners.keepalive_seconds)
+    async with asyncio.TaskGroup() as group:
+        admin_task = group.create_task(admin.serve(sockets=[admin_socket]))
+        public_task = group.create_task(public.serve(sockets=[public_socket]))
+        background_task = group.create_task(service.background())
+        address, admin_address = public_socket.getsockname(), admin_socket.getsockname()
+        log.info("listening", extra={"fields": {"port": address[1], "admin_port": admin_address[1]}})
+        await stop.wait()
+        log.info("draining", extra={"fields": {"seconds": listeners.drain_seconds}})
+        draining.active = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(hurry.wait(), listeners.drain_seconds)
+        public.should_exit = True
+        await public_task
+        admin.should_exit = True
+        await admin_task
+        background_task.cancel()
+    log.info("stopped")
+
+
+def _server(app: App, keepalive_seconds: int) -> _Server:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=keepalive_seconds,
+        timeout_graceful_shutdown=IN_FLIGHT_SECONDS,
+    )
+    return _Server(config)
+
+
+class _PortTakenError(Exception):
+    pass
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
+    except OSError as error:
+        raise _PortTakenError(f"cannot listen on {host} port {port}: {error.strerror}") from None
