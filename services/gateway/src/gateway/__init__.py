@@ -1,0 +1,1 @@
+"""The public gateway: shape, token, limits, forward."""

@@ -1,0 +1,177 @@
+"""The way of a request: shape, token, limits, forward."""
+
+import logging
+import time
+
+from gateway import routes, shape
+from gateway.failures import UNCOUNTED, AuthenticationError
+from gateway.forward import fields
+from gateway.forward.body import BodyBuffers, ClientGoneError
+from gateway.forward.exchange import UpstreamError
+from gateway.forward.forwarder import Forwarder, Outgoing
+from gateway.forward.upstream import Answer
+from gateway.limits.limiter import Limiter
+from gateway.metrics import Metrics
+from gateway.token.bearer import read_token
+from gateway.token.verifier import TokenVerifier
+from runtime.asgi import Receive, Scope, Send, respond
+from runtime.identifiers import new_uuid
+from runtime.logs import pseudonym
+from runtime.problems import ProblemError, render
+
+CLIENT_GONE = 499
+"""Logged, never sent: the client left before its answer began."""
+
+log = logging.getLogger("gateway.access")
+
+
+class Gateway:
+    """The public application (ASGI 3)."""
+
+    def __init__(
+        self,
+        tokens: TokenVerifier,
+        limiter: Limiter,
+        bodies: BodyBuffers,
+        forwarder: Forwarder,
+        metrics: Metrics,
+    ) -> None:
+        self._tokens = tokens
+        self._limiter = limiter
+        self._bodies = bodies
+        self._forwarder = forwarder
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = _Request(scope, receive, send)
+        try:
+            await self._pass_on(request)
+        except ProblemError as problem:
+            await request.refuse(problem)
+        except (ClientGoneError, UpstreamError):
+            # the one is gone; the other broke inside an answer, whose end the client must miss
+            pass
+        except Exception:
+            log.exception("unforeseen", extra={"fields": {"request_id": request.id}})
+            await request.refuse(ProblemError("internal", "Something went wrong."))
+        finally:
+            self._record(request)
+
+    async def _pass_on(self, request: "_Request") -> None:
+        shape.check_path(request.path)
+        decisive = shape.check_headers(request.headers)
+        request.user_id = await self._authenticate(decisive.authorization, request)
+        request.limit_headers = await self._limiter.admit(request.user_id, write=routes.writes(request.method))
+        body = await self._bodies.read(request.receive, decisive.content_length)
+        try:
+            await self._forward(request, decisive.host, body)
+        finally:
+            self._bodies.release(body)
+
+    async def _authenticate(self, authorization: bytes | None, request: "_Request") -> str:
+        try:
+            return (await self._tokens.verify(read_token(authorization))).user_id
+        except AuthenticationError as failure:
+            request.failure = failure.reason
+            if failure.reason not in UNCOUNTED:
+                try:
+                    await self._limiter.count_auth_failure(request.client_address)
+                except ProblemError:
+                    request.failure = "rate_limited"
+                    raise
+            raise
+
+    async def _forward(self, request: "_Request", host: bytes, body: bytes) -> None:
+        outgoing = Outgoing(
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            headers=fields.for_upstream(request.headers),
+            body=body,
+            user_id=request.user_id,
+            request_id=request.id,
+            host=host,
+            scheme=request.scheme,
+            client_address=request.client_address,
+        )
+        self._forwarder.enter()
+        try:
+            started = time.perf_counter()
+            try:
+                answer = await self._forwarder.send(outgoing)
+            finally:
+                request.upstream_seconds = time.perf_counter() - started
+            await request.answer(answer)
+        finally:
+            self._forwarder.leave()
+
+    def _record(self, request: "_Request") -> None:
+        seconds = time.perf_counter() - request.started
+        route = routes.template_of(request.path)
+        metrics = self._metrics
+        metrics.requests.labels(route, routes.label_of(request.method), str(request.status)).inc()
+        metrics.duration.labels(route).observe(seconds)
+        metrics.overhead.observe(max(0.0, seconds - request.upstream_seconds))
+        line = {
+            "request_id": request.id,
+            "method": routes.label_of(request.method),
+            "route": route,
+            "status": request.status,
+            "duration_ms": round(seconds * 1000, 3),
+        }
+        if request.upstream_seconds:
+            metrics.upstream_duration.observe(request.upstream_seconds)
+            line["upstream_ms"] = round(request.upstream_seconds * 1000, 3)
+        if request.user_id:
+            line["user"] = pseudonym(request.user_id)
+        if request.failure:
+            metrics.auth_failures.labels(request.failure).inc()
+            line["auth_failure"] = request.failure
+        log.info("request", extra={"fields": line})
+
+
+class _Request:
+    """One request and how it fares."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.started = time.perf_counter()
+        self.id = new_uuid()
+        self.method: str = scope["method"]
+        self.path: bytes = scope["raw_path"]
+        self.query: bytes = scope["query_string"]
+        self.headers: fields.Headers = scope["headers"]
+        self.scheme: str = scope["scheme"]
+        self.client_address: str = scope["client"][0] if scope.get("client") else "unknown"
+        self.receive = receive
+        self.user_id = ""
+        self.failure = ""
+        self.limit_headers: fields.Headers = []
+        self.upstream_seconds = 0.0
+        self.status = CLIENT_GONE
+        self._send = send
+
+    async def answer(self, answer: Answer) -> None:
+        """Stream the upstream's answer."""
+        try:
+            exchange = answer.exchange
+            headers = [
+                *fields.for_client(exchange.headers),
+                (b"x-request-id", self.id.encode()),
+                *self.limit_headers,
+            ]
+            self.status = exchange.status
+            await self._send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+            async for chunk in exchange.chunks():
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await self._send({"type": "http.response.body", "body": b""})
+        finally:
+            answer.abandon()
+
+    async def refuse(self, problem: ProblemError) -> None:
+        """Answer with a problem, unless an answer has begun."""
+        if self.status != CLIENT_GONE:
+            return
+        self.status, headers, body = render(problem, self.id)
+        given = {name for name, _ in headers}
+        headers += [field for field in self.limit_headers if field[0] not in given]
+        await respond(self._send, self.status, headers, body)

@@ -1,0 +1,54 @@
+"""Why a request was not authenticated: for logs and metrics in detail, for the client without."""
+
+from typing import Literal
+
+from runtime.problems import Code, ProblemError, retry_after
+
+Reason = Literal[
+    "missing",
+    "malformed",
+    "algorithm",
+    "unknown_key",
+    "signature",
+    "issuer",
+    "audience",
+    "expired",
+    "not_yet_valid",
+    "claims",
+    "keys_unavailable",
+    "rate_limited",
+]
+
+_CHALLENGE = (b"www-authenticate", b"Bearer")
+_INVALID_TOKEN = (b"www-authenticate", b'Bearer error="invalid_token"')
+KEYS_RETRY_SECONDS = 5
+
+UNCOUNTED: frozenset[Reason] = frozenset({"missing", "expired", "keys_unavailable", "rate_limited"})
+"""Failures that happen to honest clients, and ours: they never count against an address."""
+
+
+class AuthenticationError(ProblemError):
+    """No user is proven; `reason` is for operators alone."""
+
+    def __init__(self, reason: Reason, code: Code, detail: str, headers: list[tuple[bytes, bytes]]) -> None:
+        super().__init__(code, detail, headers=headers)
+        self.reason: Reason = reason
+
+
+def no_token() -> AuthenticationError:
+    """RFC 6750 section 3.1: without authentication information the challenge names no error."""
+    return AuthenticationError("missing", "unauthenticated", "A bearer token is needed.", [_CHALLENGE])
+
+
+def not_bearer() -> AuthenticationError:
+    return AuthenticationError("malformed", "invalid_authorization", "Authorization is not `Bearer <token>`.", [])
+
+
+def refused(reason: Reason) -> AuthenticationError:
+    return AuthenticationError(reason, "invalid_token", "The token is not accepted.", [_INVALID_TOKEN])
+
+
+def keys_unavailable() -> AuthenticationError:
+    """The provider's keys are out of reach: ours, never the client's."""
+    detail = "The keys that verify tokens cannot be had at the moment."
+    return AuthenticationError("keys_unavailable", "keys_unavailable", detail, [retry_after(KEYS_RETRY_SECONDS)])

@@ -1,0 +1,1 @@
+"""Step 4: the signed request to the private service, and its answer back."""

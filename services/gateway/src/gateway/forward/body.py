@@ -1,0 +1,64 @@
+"""A request's body, whole: its digest goes ahead of it."""
+
+from gateway.metrics import Metrics
+from runtime.asgi import Receive
+from runtime.problems import ProblemError, retry_after
+
+_CLOSE = (b"connection", b"close")
+OVERLOADED_RETRY_SECONDS = 1
+
+
+class ClientGoneError(Exception):
+    """The client ended the connection before its request was whole."""
+
+
+def overloaded() -> ProblemError:
+    detail = "Too much is under way; try again shortly."
+    return ProblemError("overloaded", detail, headers=[retry_after(OVERLOADED_RETRY_SECONDS)])
+
+
+class BodyBuffers:
+    """Reads bodies within a limit for each and a limit for all together, in bytes."""
+
+    def __init__(self, max_body: int, max_total: int, metrics: Metrics) -> None:
+        self._max_body = max_body
+        self._max_total = max_total
+        self._held = 0
+        metrics.buffered_bytes.set_function(lambda: self._held)
+
+    async def read(self, receive: Receive, content_length: int | None) -> bytes:
+        """Read to the end; the bytes count as held until `release`.
+
+        Raises:
+            ProblemError: `content_too_large`, `overloaded` where all requests together hold too much.
+            ClientGoneError: the client went away.
+        """
+        if content_length is not None and content_length > self._max_body:
+            raise _too_large()
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGoneError
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                self._held += len(chunk)
+                chunks.append(chunk)
+                if size > self._max_body:
+                    raise _too_large()
+                if self._held > self._max_total:
+                    raise overloaded()
+                if not message.get("more_body", False):
+                    return b"".join(chunks)
+        except BaseException:
+            self._held -= size
+            raise
+
+    def release(self, body: bytes) -> None:
+        self._held -= len(body)
+
+
+def _too_large() -> ProblemError:
+    return ProblemError("content_too_large", "The body is larger than this API takes.", headers=[_CLOSE])

@@ -1,0 +1,159 @@
+"""One request's answer, as the parser reads it (RFC 9112 sections 4 to 7)."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Literal
+
+import httptools
+
+BUFFERED_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
+
+type Reason = Literal["connect", "timeout", "broken", "garbage"]
+
+
+class UpstreamError(Exception):
+    """The exchange failed.
+
+    Attributes:
+        reason: `connect` before anything was sent, `timeout`, `broken` where the connection ended early,
+            `garbage` where what came is no HTTP answer.
+        written: whether a byte of the request was handed to the connection.
+        answered: whether a byte of an answer came.
+    """
+
+    def __init__(self, reason: Reason, *, written: bool, answered: bool = False) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+        self.written = written
+        self.answered = answered
+
+
+class Exchange:
+    """Status, headers (names in lower case) and body of one answer.
+
+    `complete` once its last byte was read; `reusable` says then whether the connection may carry another
+    exchange, which anything beyond the answer rules out.
+    """
+
+    def __init__(self, *, bodiless: bool, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.complete = False
+        self.reusable = False
+        self._bodiless = bodiless
+        self._pause = pause
+        self._resume = resume
+        self._parser = httptools.HttpResponseParser(self)
+        self._head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._head_bytes = 0
+        self._answered = False
+        self._until_close = False
+        self._chunks: deque[bytes] = deque()
+        self._buffered = 0
+        self._paused = False
+        self._arrived = asyncio.Event()
+        self._error: UpstreamError | None = None
+
+    async def head(self) -> None:
+        """Wait for `status` and `headers`.
+
+        Raises:
+            UpstreamError: no answer began.
+        """
+        await self._head
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, to be read once.
+
+        Raises:
+            UpstreamError: the connection broke or stalled before its end.
+        """
+        while True:
+            while self._chunks:
+                chunk = self._chunks.popleft()
+                self._buffered -= len(chunk)
+                yield chunk
+            if self.complete:
+                return
+            if self._error is not None:
+                raise self._error
+            if self._paused:
+                self._paused = False
+                self._resume()
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def feed(self, data: bytes) -> None:
+        """Read what came; an error of the parser fails the exchange."""
+        self._answered = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.reusable = False
+            if not self.complete:
+                self.fail("garbage")
+
+    def end(self, *, orderly: bool) -> None:
+        """The connection ended: the end of a body without a length (RFC 9112 section 6.3), else too early."""
+        if orderly and self._until_close and self._error is None:
+            self._finish(reusable=False)
+        elif not self.complete:
+            self.fail("broken")
+
+    def fail(self, reason: Reason) -> None:
+        if self._error is None and not self.complete:
+            self._error = UpstreamError(reason, written=True, answered=self._answered)
+            if not self._head.done():
+                self._head.set_exception(self._error)
+            self._arrived.set()
+
+    @property
+    def failed(self) -> bool:
+        return self._error is not None
+
+    # called by the parser
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.fail("garbage")
+        elif not self._head.done():
+            self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._head.done():
+            return
+        status = self._parser.get_status_code()
+        if status < 200:  # noqa: PLR2004 - informational, RFC 9110 section 15.2
+            self.headers.clear()
+            return
+        self.status = status
+        self._until_close = {name for name, _ in self.headers}.isdisjoint({b"content-length", b"transfer-encoding"})
+        self._head.set_result(None)
+        if self._bodiless:
+            self._finish(reusable=False)
+
+    def on_body(self, body: bytes) -> None:
+        if self.complete or self.failed:
+            return
+        self._chunks.append(body)
+        self._buffered += len(body)
+        if self._buffered > BUFFERED_BYTES and not self._paused:
+            self._paused = True
+            self._pause()
+        self._arrived.set()
+
+    def on_message_complete(self) -> None:
+        if self.status and not self.complete and not self.failed:
+            self._finish(reusable=self._parser.should_keep_alive())
+
+    def _finish(self, *, reusable: bool) -> None:
+        self.complete = True
+        self.reusable = reusable
+        self._arrived.set()

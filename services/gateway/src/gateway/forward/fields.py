@@ -1,0 +1,55 @@
+"""Which headers cross the gateway, in either direction."""
+
+from collections.abc import Iterable
+
+from identity import message
+
+_PASSED_PREFIXES = (b"accept", b"content-", b"if-")
+_PASSED = frozenset({b"idempotency-key", b"user-agent", b"traceparent", b"tracestate"})
+_WRITTEN_NEW = message.HEADERS | {b"content-length"}
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_OURS = frozenset({b"x-request-id", b"date", b"server", b"ratelimit", b"ratelimit-policy"})
+
+type Headers = list[tuple[bytes, bytes]]
+
+
+def for_upstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The client's headers that the private service may see; names come in lower case.
+
+    A header that `Connection` names is for this hop alone (RFC 9110 section 7.6.1). Identity, digest and
+    length are written new.
+    """
+    nominated: set[bytes] = set()
+    passed: Headers = []
+    for name, value in headers:
+        if name == b"connection":
+            nominated |= _tokens(value)
+        elif (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and name not in _WRITTEN_NEW:
+            passed.append((name, value))
+    return [field for field in passed if field[0] not in nominated] if nominated else passed
+
+
+def for_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The private service's headers that the client may see: all but those of the hop and those we write."""
+    fields = list(headers)
+    dropped = _HOP_BY_HOP | _OURS
+    for name, value in fields:
+        if name == b"connection":
+            dropped |= _tokens(value)
+    return [field for field in fields if field[0] not in dropped]
+
+
+def _tokens(value: bytes) -> set[bytes]:
+    return {token.strip().lower() for token in value.split(b",")}

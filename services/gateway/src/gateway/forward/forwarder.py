@@ -1,0 +1,149 @@
+"""The request as the private service gets it, and the one retry."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from gateway.forward import fields
+from gateway.forward.body import overloaded
+from gateway.forward.exchange import Reason, UpstreamError
+from gateway.forward.upstream import Answer, Upstream
+from gateway.metrics import Metrics
+from identity import Keyring, sign
+from runtime.problems import Code, ProblemError
+
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+_PROBLEMS: dict[Reason, tuple[Code, str]] = {
+    "timeout": ("upstream_timeout", "The todo service did not answer in time."),
+    "connect": ("upstream_failed", "The todo service cannot be reached."),
+    "broken": ("upstream_failed", "The todo service broke the connection."),
+    "garbage": ("upstream_failed", "The todo service did not answer in HTTP."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One request to forward: the client's own bytes, and what the gateway knows of it."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: fields.Headers
+    body: bytes
+    user_id: str
+    request_id: str
+    host: bytes
+    scheme: str
+    client_address: str
+
+
+class Forwarder:
+    """Signs and sends; at most `max_in_flight` requests are at the upstream at once."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        keys: Keyring,
+        *,
+        authority: str,
+        public_url: str | None,
+        max_in_flight: int,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._upstream = upstream
+        self._keys = keys
+        self._authority = authority.encode()
+        self._public = _public_address(public_url) if public_url else None
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+        self._metrics = metrics
+        self._clock = clock
+        metrics.in_flight.set_function(lambda: self._in_flight)
+
+    def enter(self) -> None:
+        """Take one of the places upstream, to be given back with `leave`.
+
+        Raises:
+            ProblemError: `overloaded` where none is free.
+        """
+        if self._in_flight >= self._max_in_flight:
+            raise overloaded()
+        self._in_flight += 1
+
+    def leave(self) -> None:
+        self._in_flight -= 1
+
+    async def send(self, outgoing: Outgoing) -> Answer:
+        """Send the request and wait for the head of the answer.
+
+        What failed is sent once more, signed anew, where that cannot do a thing twice: a GET before an answer
+        began, or any request of which no byte was written.
+
+        Raises:
+            ProblemError: `upstream_failed`, `upstream_timeout`, or `identity_refused` where the private
+                service does not believe our signature.
+        """
+        try:
+            answer = await self._send_with_retry(outgoing)
+        except UpstreamError as error:
+            self._metrics.upstream_failures.labels(error.reason).inc()
+            code, detail = _PROBLEMS[error.reason]
+            raise ProblemError(code, detail) from None
+        if answer.exchange.status == 401:  # noqa: PLR2004
+            answer.abandon()
+            self._metrics.upstream_failures.labels("identity_refused").inc()
+            raise ProblemError("identity_refused", "The todo service did not accept the gateway's signature.")
+        return answer
+
+    async def _send_with_retry(self, outgoing: Outgoing) -> Answer:
+        bodiless = outgoing.method == "HEAD"
+        try:
+            return await self._upstream.send(self._render(outgoing), bodiless=bodiless)
+        except UpstreamError as error:
+            harmless = outgoing.method == "GET" and not error.answered and error.reason != "timeout"
+            if error.written and not harmless:
+                raise
+            if error.reason == "timeout":
+                raise
+        self._metrics.upstream_retries.inc()
+        return await self._upstream.send(self._render(outgoing), bodiless=bodiless, fresh=True)
+
+    def _render(self, outgoing: Outgoing) -> bytes:
+        target = outgoing.path + b"?" + outgoing.query if outgoing.query else outgoing.path
+        lines = [b"%s %s HTTP/1.1\r\nhost: %s\r\n" % (outgoing.method.encode(), target, self._authority)]
+        headers = [
+            *outgoing.headers,
+            *self._forwarded(outgoing),
+            *sign(
+                self._keys,
+                method=outgoing.method,
+                path=outgoing.path,
+                query=outgoing.query,
+                user_id=outgoing.user_id.encode(),
+                request_id=outgoing.request_id.encode(),
+                body=outgoing.body,
+                now=int(self._clock()),
+            ),
+        ]
+        if outgoing.body or outgoing.method in _BODY_METHODS:
+            headers.append((b"content-length", b"%d" % len(outgoing.body)))
+        lines.extend(b"%s: %s\r\n" % field for field in headers)
+        lines.append(b"\r\n")
+        lines.append(outgoing.body)
+        return b"".join(lines)
+
+    def _forwarded(self, outgoing: Outgoing) -> fields.Headers:
+        scheme, host, prefix = self._public or (outgoing.scheme.encode(), outgoing.host, b"")
+        forwarded = [
+            (b"x-forwarded-for", outgoing.client_address.encode()),
+            (b"x-forwarded-proto", scheme),
+            (b"x-forwarded-host", host),
+        ]
+        return [*forwarded, (b"x-forwarded-prefix", prefix)] if prefix else forwarded
+
+
+def _public_address(url: str) -> tuple[bytes, bytes, bytes]:
+    parts = urlsplit(url)
+    return parts.scheme.encode(), parts.netloc.encode(), parts.path.rstrip("/").encode()

@@ -1,0 +1,181 @@
+"""A lean HTTP/1.1 client for one origin (RFC 9112), on the parser that uvicorn uses.
+
+It sends the bytes it is given, keeps connections, and streams an answer with backpressure. A connection that
+says more than was asked is closed, so that no answer reaches another request.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import override
+
+from gateway.forward.exchange import Exchange, UpstreamError
+
+CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 30.0
+"""Shorter than the upstream keeps a connection, so that it is ours that ends it."""
+
+
+class Upstream:
+    """The connections to one host and port."""
+
+    def __init__(self, host: str, port: int, timeout: float, on_change: Callable[[int], None]) -> None:
+        """`timeout` in seconds is for the first byte, then between bytes; `on_change` hears the open count."""
+        self._host = host
+        self._port = port
+        self._timeout = timeout
+        self._on_change = on_change
+        self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
+
+    async def send(self, request: bytes, *, bodiless: bool, fresh: bool = False) -> "Answer":
+        """Send the bytes of one request and wait for the head of its answer.
+
+        Args:
+            request: head and body.
+            bodiless: the answer has no body whatever its head says (HEAD, RFC 9110 section 9.3.2).
+            fresh: open a new connection, for a request that a kept one just failed.
+
+        Raises:
+            UpstreamError: no answer began.
+        """
+        connection = self._idle.pop() if self._idle and not fresh else await self._connect()
+        answer = Answer(connection, connection.begin(request, bodiless=bodiless))
+        try:
+            await answer.exchange.head()
+        except BaseException:
+            answer.abandon()
+            raise
+        return answer
+
+    def close(self) -> None:
+        for connection in list(self._open):
+            connection.close()
+
+    async def _connect(self) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(self._timeout, self._keep, self._forget), self._host, self._port
+                )
+        except TimeoutError:
+            raise UpstreamError("timeout", written=False) from None
+        except OSError:
+            raise UpstreamError("connect", written=False) from None
+        self._open.add(connection)
+        self._on_change(len(self._open))
+        return connection
+
+    def _keep(self, connection: "_Connection") -> None:
+        self._idle.append(connection)
+
+    def _forget(self, connection: "_Connection") -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._on_change(len(self._open))
+
+
+class Answer:
+    """An answer that has begun, on the connection it comes from."""
+
+    def __init__(self, connection: "_Connection", exchange: Exchange) -> None:
+        self.exchange = exchange
+        self._connection = connection
+
+    def abandon(self) -> None:
+        """Nobody reads on: end the connection, unless the answer came whole."""
+        if not self.exchange.complete:
+            self._connection.close()
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(
+        self, timeout: float, keep: Callable[["_Connection"], None], forget: Callable[["_Connection"], None]
+    ) -> None:
+        self._timeout = timeout
+        self._keep = keep
+        self._forget = forget
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._exchange: Exchange | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, request: bytes, *, bodiless: bool) -> Exchange:
+        """Write the request.
+
+        Raises:
+            UpstreamError: the connection is gone, and no byte was written.
+        """
+        self._stop_timer()
+        if self._transport.is_closing():
+            raise UpstreamError("broken", written=False)
+        self._exchange = Exchange(bodiless=bodiless, pause=self._pause, resume=self._resume)
+        self._transport.write(request)
+        self._watch()
+        return self._exchange
+
+    def close(self) -> None:
+        self._stop_timer()
+        if self._exchange is not None:
+            self._exchange.fail("broken")
+        self._transport.abort()
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_connection gives
+        self._transport = transport
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        if self._exchange is not None:
+            self._exchange.end(orderly=exc is None)
+        self._forget(self)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self.close()
+            return
+        self._watch()
+        exchange.feed(data)
+        if exchange.complete:
+            self._release(exchange)
+        elif exchange.failed:
+            self.close()
+
+    def _release(self, exchange: Exchange) -> None:
+        """After the last byte: keep the connection only where both sides are done with the exchange."""
+        self._exchange = None
+        if not exchange.reusable or self._transport.is_closing() or self._transport.get_write_buffer_size():
+            self.close()
+            return
+        self._stop_timer()
+        self._transport.resume_reading()
+        self._timer = self._loop.call_later(IDLE_SECONDS, self.close)
+        self._keep(self)
+
+    def _pause(self) -> None:
+        self._stop_timer()
+        self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._exchange is not None:
+            self._transport.resume_reading()
+            self._watch()
+
+    def _watch(self) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(self._timeout, self._stalled)
+
+    def _stalled(self) -> None:
+        if self._exchange is not None:
+            self._exchange.fail("timeout")
+        self.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

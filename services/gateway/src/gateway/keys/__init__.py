@@ -1,0 +1,1 @@
+"""The identity provider's keys: which are taken, and how they are kept."""

@@ -1,0 +1,117 @@
+"""How a JWK Set is fetched: by OIDC discovery or from its own URL, and never more than asked for."""
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from gateway.keys.admission import Key, admit
+
+TIMEOUT_SECONDS = 5
+MAX_BYTES = 256 * 1024
+DEFAULT_FRESH_SECONDS = 300
+_FRESH_RANGE = (60, 3600)
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
+
+
+class FetchError(Exception):
+    """No good set came back; the message names the step and never quotes what was received."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch brought. `keys` is None where the provider says that nothing changed."""
+
+    keys: dict[str, Key] | None
+    etag: str | None
+    fresh_seconds: float
+
+
+class KeyFetcher:
+    """Fetches the keys of one issuer."""
+
+    def __init__(self, client: httpx.AsyncClient, *, issuer: str, jwks_url: str | None, allow_http: bool) -> None:
+        self._client = client
+        self._issuer = issuer
+        self._configured_url = jwks_url
+        self._allow_http = allow_http
+
+    async def fetch(self, etag: str | None) -> Fetched:
+        """Fetch once, within 5 s in all: no redirect, at most 256 KiB and 64 keys.
+
+        Args:
+            etag: of the set that is held, so that an unchanged one need not be sent.
+
+        Raises:
+            FetchError: nothing usable came.
+        """
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                url = self._configured_url or await self._discover()
+                response, body = await self._get(url, etag)
+        except TimeoutError:
+            raise FetchError("timed out") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise FetchError(f"transport: {type(error).__name__}") from None
+        fresh_seconds = _fresh_seconds(response.headers)
+        if response.status_code == httpx.codes.NOT_MODIFIED and etag is not None:
+            return Fetched(None, etag, fresh_seconds)
+        _require_ok(response)
+        try:
+            return Fetched(admit(_json(body)), response.headers.get("etag"), fresh_seconds)
+        except ValueError as error:
+            raise FetchError(str(error)) from None
+
+    async def _discover(self) -> str:
+        """OpenID Connect Discovery 1.0 section 4; RFC 8414 section 3.3 on the issuer."""
+        response, body = await self._get(self._issuer.rstrip("/") + "/.well-known/openid-configuration", None)
+        _require_ok(response)
+        try:
+            document = _json(body)
+        except ValueError:
+            raise FetchError("discovery: not JSON") from None
+        if not isinstance(document, dict) or document.get("issuer") != self._issuer:
+            raise FetchError("discovery: another issuer")
+        url = document.get("jwks_uri")
+        if not isinstance(url, str):
+            raise FetchError("discovery: no jwks_uri")
+        return url
+
+    async def _get(self, url: str, etag: str | None) -> tuple[httpx.Response, bytes]:
+        if urlsplit(url).scheme != "https" and not self._allow_http:
+            raise FetchError("not https")
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if etag is not None:
+            headers["If-None-Match"] = etag
+        body = bytearray()
+        async with self._client.stream("GET", url, headers=headers, follow_redirects=False) as response:
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise FetchError("too large")
+        return response, bytes(body)
+
+
+def _require_ok(response: httpx.Response) -> None:
+    if response.status_code != httpx.codes.OK:
+        raise FetchError(f"status {response.status_code}")
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    except ValueError:
+        raise ValueError("not JSON") from None
+
+
+def _fresh_seconds(headers: httpx.Headers) -> float:
+    match = _MAX_AGE.search(headers.get("cache-control", ""))
+    if match is None:
+        return DEFAULT_FRESH_SECONDS
+    low, high = _FRESH_RANGE
+    return min(max(int(match[1]), low), high)

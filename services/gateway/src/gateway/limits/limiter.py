@@ -1,0 +1,142 @@
+"""May this user's request pass?"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cachetools import TLRUCache
+
+from gateway.limits.gcra import MICROSECONDS, Verdict
+from gateway.limits.local import LocalLimits
+from gateway.limits.policy import AUTH_FAILURE, USER, USER_WRITE, Policy
+from gateway.limits.shared import SharedLimits, SharedLimitsUnavailableError
+from gateway.metrics import Metrics
+from gateway.settings import RedisFailure
+from runtime.problems import ProblemError, retry_after
+
+REMEMBERED_DENIALS = 65536
+LIMITS_RETRY_SECONDS = 2
+
+type Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Denial:
+    verdict: Verdict
+    since: float
+
+    def at(self, now: float) -> Verdict:
+        passed = round((now - self.since) * MICROSECONDS)
+        return replace(self.verdict, reset=self.verdict.reset - passed, retry=self.verdict.retry - passed)
+
+
+class Limiter:
+    """Judges in Redis, and as the setting says where Redis does not answer."""
+
+    def __init__(
+        self,
+        policies: Mapping[str, Policy],
+        shared: SharedLimits | None,
+        local: LocalLimits,
+        on_redis_failure: RedisFailure,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reading = [policies[name] for name in (USER,) if name in policies]
+        self._writing = [policies[name] for name in (USER, USER_WRITE) if name in policies]
+        self._failing = [policies[name] for name in (AUTH_FAILURE,) if name in policies]
+        self._shared = shared
+        self._local = local
+        self._on_redis_failure = on_redis_failure
+        self._metrics = metrics
+        self._clock = clock
+        self._denials: TLRUCache[tuple[str, str], _Denial] = TLRUCache(
+            REMEMBERED_DENIALS, ttu=lambda _key, denial, now: now + denial.verdict.retry / MICROSECONDS, timer=clock
+        )
+
+    async def admit(self, user_id: str, *, write: bool) -> Headers:
+        """Charge one request of this user.
+
+        Returns:
+            The `RateLimit` and `RateLimit-Policy` headers of the answer
+            (draft-ietf-httpapi-ratelimit-headers-10).
+
+        Raises:
+            ProblemError: `rate_limited` with the same headers and `Retry-After`; `limits_unavailable` where
+                Redis is away and the setting is `closed`.
+        """
+        verdicts = await self._judge(f"user:{user_id}", self._writing if write else self._reading)
+        headers = _headers(verdicts)
+        if any(not verdict.allowed for verdict in verdicts):
+            raise _limited(verdicts, headers)
+        return headers
+
+    async def count_auth_failure(self, address: str) -> None:
+        """Charge one failed authentication of this client address.
+
+        Raises:
+            ProblemError: `rate_limited` where there were too many.
+        """
+        verdicts = await self._judge(f"address:{address}", self._failing)
+        if any(not verdict.allowed for verdict in verdicts):
+            raise _limited(verdicts, [])
+
+    async def _judge(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
+        if not policies:
+            return []
+        remembered = self._remembered_denials(subject, policies)
+        if remembered:
+            return self._count(remembered, "memory")
+        if self._shared is not None:
+            try:
+                verdicts = await self._shared.judge(subject, policies)
+            except SharedLimitsUnavailableError:
+                return self._judge_without_redis(subject, policies)
+            self._remember_denials(subject, verdicts)
+            return self._count(verdicts, "redis")
+        return self._count(self._local.judge(subject, policies), "local")
+
+    def _judge_without_redis(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
+        match self._on_redis_failure:
+            case "local":
+                return self._count(self._local.judge(subject, policies), "local")
+            case "open":
+                for policy in policies:
+                    self._metrics.ratelimit_decisions.labels(policy.name, "allowed", "none").inc()
+                return []
+            case "closed":
+                detail = "The limits cannot be judged at the moment."
+                raise ProblemError("limits_unavailable", detail, headers=[retry_after(LIMITS_RETRY_SECONDS)])
+
+    def _remember_denials(self, subject: str, verdicts: Sequence[Verdict]) -> None:
+        for verdict in verdicts:
+            if not verdict.allowed:
+                self._denials[verdict.policy.name, subject] = _Denial(verdict, self._clock())
+
+    def _remembered_denials(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
+        denials = [self._denials.get((policy.name, subject)) for policy in policies]
+        return [denial.at(self._clock()) for denial in denials if denial is not None]
+
+    def _count(self, verdicts: list[Verdict], source: str) -> list[Verdict]:
+        for verdict in verdicts:
+            decision = "allowed" if verdict.allowed else "denied"
+            self._metrics.ratelimit_decisions.labels(verdict.policy.name, decision, source).inc()
+        return verdicts
+
+
+def _headers(verdicts: Sequence[Verdict]) -> Headers:
+    if not verdicts:
+        return []
+    state = ", ".join(f'"{v.policy.name}";r={v.remaining};t={_seconds(v.reset)}' for v in verdicts)
+    policy = ", ".join(f'"{v.policy.name}";q={v.policy.limit};w={v.policy.window}' for v in verdicts)
+    return [(b"ratelimit", state.encode()), (b"ratelimit-policy", policy.encode())]
+
+
+def _limited(verdicts: Sequence[Verdict], headers: Headers) -> ProblemError:
+    wait = max(_seconds(verdict.retry) for verdict in verdicts)
+    return ProblemError("rate_limited", "Too many requests.", headers=[*headers, retry_after(wait)])
+
+
+def _seconds(microseconds: int) -> int:
+    return math.ceil(microseconds / MICROSECONDS)

@@ -1,0 +1,41 @@
+"""Which limits there are."""
+
+import re
+from dataclasses import dataclass
+
+USER, USER_WRITE, AUTH_FAILURE = "user", "user-write", "auth-failure"
+NAMES = (USER, USER_WRITE, AUTH_FAILURE)
+_ENTRY = re.compile(r"(?P<name>[a-z-]+)=(?P<limit>[0-9]{1,9})/(?P<window>[0-9]{1,6})s")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """At most `limit` requests at once, refilled evenly over `window` seconds."""
+
+    name: str
+    limit: int
+    window: int
+
+
+def parse_policies(text: str) -> dict[str, Policy]:
+    """Read `name=limit/window` with the window in seconds, comma separated: `user=600/60s,user-write=120/60s`.
+
+    A policy that is not named does not apply.
+
+    Raises:
+        ValueError: an entry is not of this form, is unknown or repeated, or has a zero.
+    """
+    policies: dict[str, Policy] = {}
+    for entry in (part.strip() for part in text.split(",")):
+        match = _ENTRY.fullmatch(entry)
+        if match is None:
+            raise ValueError(f"{entry!r} is not of the form name=600/60s")
+        name, limit, window = match["name"], int(match["limit"]), int(match["window"])
+        if name not in NAMES:
+            raise ValueError(f"{name!r} is none of {', '.join(NAMES)}")
+        if name in policies:
+            raise ValueError(f"{name!r} comes twice")
+        if not limit or not window:
+            raise ValueError(f"{name!r} has a zero")
+        policies[name] = Policy(name, limit, window)
+    return policies

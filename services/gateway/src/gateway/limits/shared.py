@@ -1,0 +1,164 @@
+"""The limits that all replicas share, in one Redis round trip."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from gateway.limits.gcra import MICROSECONDS, Verdict
+from gateway.limits.policy import Policy
+
+BUDGET_SECONDS = 0.025
+"""How long a request waits for Redis; the call itself may go on, so that a slow connect still succeeds."""
+CALL_SECONDS = 1.0
+FAILURES_TO_OPEN = 5
+PROBE_SECONDS = 2.0
+
+_SCRIPT = files("gateway.limits").joinpath("gcra.lua").read_text()
+_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+log = logging.getLogger("gateway.limits")
+
+
+class SharedLimitsUnavailableError(Exception):
+    """Redis did not answer within the budget, or is known to be away."""
+
+
+class SharedLimits:
+    """Judges all requests of one turn of the event loop in one pipeline.
+
+    After five failures in a row a breaker opens: nobody waits for Redis until a probe, every two seconds,
+    finds it back.
+    """
+
+    def __init__(self, url: str, on_change: Callable[[bool], None]) -> None:
+        """Connect lazily to `url`; `on_change` hears whether Redis answers, at each change."""
+        self._redis = Redis.from_url(
+            url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=CALL_SECONDS, socket_timeout=CALL_SECONDS
+        )
+        self._on_change = on_change
+        self._waiting: list[_Call] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failures = 0
+        self._answering: bool | None = None
+
+    async def judge(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
+        """Judge every policy for `subject` on Redis's clock and charge all of them or none.
+
+        Raises:
+            SharedLimitsUnavailableError: within 25 ms.
+        """
+        if self._failures >= FAILURES_TO_OPEN:
+            raise SharedLimitsUnavailableError
+        call = _Call(subject, policies)
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._send_waiting)
+        self._waiting.append(call)
+        return await call.answer
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._redis.aclose()
+
+    async def probe_forever(self) -> None:
+        """Connect ahead of the first request; later, while the breaker is open, ask whether Redis is back."""
+        while True:
+            if self._answering is None or self._failures >= FAILURES_TO_OPEN:
+                with contextlib.suppress(RedisError, OSError, TimeoutError):
+                    await self._probe()
+                    self._note(answered=True)
+            await asyncio.sleep(PROBE_SECONDS)
+
+    async def _probe(self) -> None:
+        async with asyncio.timeout(CALL_SECONDS):
+            await self._redis.script_load(_SCRIPT)
+        async with asyncio.timeout(BUDGET_SECONDS):
+            await self._redis.evalsha(_SHA, 0)
+
+    def _send_waiting(self) -> None:
+        calls, self._waiting = self._waiting, []
+        task = asyncio.create_task(self._send(calls))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, calls: "list[_Call]") -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + BUDGET_SECONDS
+        late = loop.call_at(deadline, self._fail, calls)
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                replies = await self._ask(calls)
+        except (RedisError, OSError, TimeoutError):
+            replies = []
+        if late.cancelled() or loop.time() >= deadline:
+            return
+        late.cancel()
+        if len(replies) != len(calls) or not all(isinstance(reply, list) for reply in replies):
+            self._fail(calls)
+            return
+        for call, reply in zip(calls, replies, strict=True):
+            call.settle(reply)
+        self._note(answered=True)
+
+    async def _ask(self, calls: "list[_Call]") -> list[Any]:
+        replies = await self._pipeline(calls, "EVALSHA", _SHA)
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            again = await self._pipeline([calls[at] for at in unknown], "EVAL", _SCRIPT)
+            for at, reply in zip(unknown, again, strict=True):
+                replies[at] = reply
+        return replies
+
+    async def _pipeline(self, calls: "list[_Call]", command: str, script: str) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command(command, script, len(call.policies), *call.keys, *call.arguments)
+        return list(await pipeline.execute(raise_on_error=False))
+
+    def _fail(self, calls: "list[_Call]") -> None:
+        for call in calls:
+            call.fail()
+        self._note(answered=False)
+
+    def _note(self, *, answered: bool) -> None:
+        self._failures = 0 if answered else self._failures + 1
+        if answered is not self._answering:
+            self._answering = answered
+            self._on_change(answered)
+            log.log(logging.INFO if answered else logging.WARNING, "redis %s", "answers" if answered else "fails")
+
+
+class _Call:
+    """One request's question, and the future that its answer goes to."""
+
+    def __init__(self, subject: str, policies: Sequence[Policy]) -> None:
+        self.policies = policies
+        # the braces make one hash slot of all keys of a subject
+        slot = hashlib.sha256(subject.encode()).hexdigest()[:32]
+        self.keys = [f"gateway:{{{slot}}}:{policy.name}" for policy in policies]
+        self.arguments = [n for policy in policies for n in (policy.limit, policy.window * MICROSECONDS)]
+        self.answer: asyncio.Future[list[Verdict]] = asyncio.get_running_loop().create_future()
+
+    def settle(self, reply: list[list[int]]) -> None:
+        """Answer the request, unless it went away."""
+        if not self.answer.done():
+            self.answer.set_result(
+                [
+                    Verdict(policy, allowed == 1, remaining, reset, retry)
+                    for policy, (allowed, remaining, reset, retry) in zip(self.policies, reply, strict=True)
+                ]
+            )
+
+    def fail(self) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(SharedLimitsUnavailableError())

@@ -1,0 +1,78 @@
+"""Every metric of the gateway; label values come from bounded sets."""
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """One registry and what is counted in it."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        self.requests = Counter(
+            "gateway_requests_total", "Requests answered.", ["route", "method", "status"], registry=registry
+        )
+        self.duration = Histogram(
+            "gateway_request_duration_seconds",
+            "From the request's headers to the end of the answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.overhead = Histogram(
+            "gateway_overhead_seconds",
+            "The same without the time spent waiting for the upstream.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.auth_failures = Counter(
+            "gateway_auth_failures_total", "Requests without a proven user.", ["reason"], registry=registry
+        )
+        self.jwks_fetches = Counter(
+            "gateway_jwks_fetch_total", "Calls to the provider for keys.", ["issuer", "outcome"], registry=registry
+        )
+        self.jwks_age = Gauge(
+            "gateway_jwks_age_seconds", "Since the provider last confirmed the keys.", ["issuer"], registry=registry
+        )
+        self.jwks_stale = Gauge(
+            "gateway_jwks_stale", "1 while the keys are older than their freshness.", ["issuer"], registry=registry
+        )
+        self.ratelimit_decisions = Counter(
+            "gateway_ratelimit_decisions_total",
+            "Judgements by policy.",
+            ["policy", "decision", "source"],
+            registry=registry,
+        )
+        self.ratelimit_degraded = Gauge(
+            "gateway_ratelimit_degraded", "1 while limits are not shared between replicas.", registry=registry
+        )
+        self.upstream_duration = Histogram(
+            "gateway_upstream_duration_seconds",
+            "From sending a request upstream to the headers of its answer.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.upstream_failures = Counter(
+            "gateway_upstream_failures_total", "Exchanges that broke.", ["reason"], registry=registry
+        )
+        self.upstream_retries = Counter(
+            "gateway_upstream_retries_total", "Requests that were sent once more.", registry=registry
+        )
+        self.upstream_connections = Gauge(
+            "gateway_upstream_connections", "Open connections to the upstream.", registry=registry
+        )
+        self.in_flight = Gauge("gateway_in_flight_requests", "Requests at the upstream now.", registry=registry)
+        self.buffered_bytes = Gauge("gateway_buffered_bytes", "Request bodies held now.", registry=registry)

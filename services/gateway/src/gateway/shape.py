@@ -1,0 +1,71 @@
+"""Step 1: what a request must look like before anything of it is believed."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from runtime.problems import ProblemError
+
+_HOST = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_FORBIDDEN_ENCODED = frozenset(b"/\\\x00%")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The headers that decide, each at most once."""
+
+    host: bytes
+    authorization: bytes | None
+    content_length: int | None
+
+
+def check_path(path: bytes) -> None:
+    """Refuse a path that two readers could take for two paths (RFC 3986 sections 3.3 and 6.2.2).
+
+    A dot segment, an empty segment, a backslash, and an encoded slash, backslash, NUL or percent sign, in any
+    spelling. What passes is forwarded as the bytes it came in.
+
+    Raises:
+        ProblemError: `bad_request`.
+    """
+    if not path.startswith(b"/") or b"//" in path or b"\\" in path:
+        raise _unsafe("path")
+    if b"%" in path:
+        for escape in _ENCODED.finditer(path):
+            if escape[1] is None or int(escape[1], 16) in _FORBIDDEN_ENCODED:
+                raise _unsafe("path")
+        path = path.replace(b"%2e", b".").replace(b"%2E", b".")
+    if b"/." in path and any(segment in (b".", b"..") for segment in path.split(b"/")):
+        raise _unsafe("path")
+
+
+def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """Pick the headers that decide, in one pass; names come in lower case.
+
+    A name with `_` or `.` is refused: another server behind or before this one may read it as a hyphen.
+
+    Raises:
+        ProblemError: `bad_request`, or `invalid_authorization` for a repeated `Authorization`.
+    """
+    host = authorization = content_length = None
+    for name, value in headers:
+        if b"_" in name or b"." in name:
+            raise _unsafe("header name")
+        if name == b"authorization":
+            if authorization is not None:
+                raise ProblemError("invalid_authorization", "Authorization came more than once.")
+            authorization = value
+        elif name == b"host":
+            if host is not None or not _HOST.fullmatch(value):
+                raise _unsafe("Host")
+            host = value
+        elif name == b"content-length":
+            content_length = int(value)
+    if host is None:
+        raise _unsafe("Host")
+    return Fields(host, authorization, content_length)
+
+
+def _unsafe(what: str) -> ProblemError:
+    return ProblemError("bad_request", f"The {what} is missing or unsafe.")

@@ -1,0 +1,106 @@
+"""From the `Authorization` header to the parts of a JWT, without believing any of them."""
+
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.failures import no_token, not_bearer, refused
+
+MAX_TOKEN_BYTES = 8192
+_BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*) *")
+_FORBIDDEN_HEADERS = frozenset({"crit", "b64", "zip", "jku", "x5u", "jwk"})
+_TYPES = frozenset({"jwt", "at+jwt"})
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A JWT in the compact form (RFC 7515 section 7.1), decoded but not verified."""
+
+    algorithm: str
+    kid: str | None
+    claims: dict[str, Any]
+    signing_input: bytes
+    signature: bytes
+
+
+def read_token(authorization: bytes | None) -> bytes:
+    """The token68 of `Bearer <token68>` (RFC 6750 section 2.1).
+
+    Raises:
+        AuthenticationError: `unauthenticated` without the header or with another scheme,
+            `invalid_authorization` where the rest is no token68, `invalid_token` above 8 KiB.
+    """
+    if authorization is None or authorization.split(b" ", 1)[0].lower() != b"bearer":
+        raise no_token()
+    if len(authorization) > MAX_TOKEN_BYTES + len(b"Bearer "):
+        raise refused("malformed")
+    match = _BEARER.fullmatch(authorization)
+    if match is None:
+        raise not_bearer()
+    return match[1]
+
+
+def parse(token: bytes) -> Parts:
+    """Take a JWT apart, strictly (RFC 7515, RFC 7519, RFC 8725).
+
+    Three parts in canonical unpadded base64url, header and claims JSON objects without a repeated member,
+    `typ` absent, `JWT` or `at+jwt`, and no header that would change how the token is read or where its key
+    comes from.
+
+    Raises:
+        AuthenticationError: `invalid_token`, reason `malformed`.
+    """
+    segments = token.split(b".")
+    if len(segments) != 3:  # noqa: PLR2004 - header, claims, signature
+        raise refused("malformed")
+    header = _json_object(_decode(segments[0]))
+    algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
+    if (
+        not isinstance(algorithm, str)
+        or not isinstance(kid, str | None)
+        or not isinstance(kind, str)
+        or kind.lower() not in _TYPES
+        or not _FORBIDDEN_HEADERS.isdisjoint(header)
+    ):
+        raise refused("malformed")
+    return Parts(
+        algorithm=algorithm,
+        kid=kid,
+        claims=_json_object(_decode(segments[1])),
+        signing_input=token[: len(token) - len(segments[2]) - 1],
+        signature=_decode(segments[2]),
+    )
+
+
+def _decode(segment: bytes) -> bytes:
+    try:
+        decoded = base64.b64decode(segment + b"=" * (-len(segment) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        raise refused("malformed") from None
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment:
+        raise refused("malformed")
+    return decoded
+
+
+def _json_object(text: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(text.decode(), object_pairs_hook=_unrepeated, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise refused("malformed") from None
+    if not isinstance(document, dict):
+        raise refused("malformed")
+    return document
+
+
+def _unrepeated(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(members)
+    if len(document) != len(members):
+        raise ValueError("repeated member")
+    return document
+
+
+def _no_constant(_name: str) -> None:
+    raise ValueError("not a JSON number")
