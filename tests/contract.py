@@ -152,6 +152,8 @@ def check_response(method: str, path_template: str, status: int, headers: Header
     received = _received(headers)
 
     _check_headers(where, place, received)
+    if status < 400 or status == 429:
+        assert {"ratelimit", "ratelimit-policy"} <= received.keys(), f"{where}: RateLimit or its policy is missing"
     media = response.get("content")
     if method == "HEAD" or media is None:
         assert body == b"", f"{where}: a body, where there is none: {body[:200]!r}"

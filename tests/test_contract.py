@@ -226,6 +226,12 @@ def test_an_answer_beyond_the_document_is_refused(status: int, headers: dict[str
         check_response("GET", "/v1/todos/{id}", status, headers, json.dumps(body).encode())
 
 
+def test_a_success_that_does_not_tell_the_limits_is_refused() -> None:
+    headers = {name: value for name, value in TODO_HEADERS.items() if name != "ratelimit"}
+    with pytest.raises(AssertionError, match="RateLimit"):
+        check_response("GET", "/v1/todos/{id}", 200, headers, json.dumps(TODO).encode())
+
+
 def test_a_body_where_there_is_none_is_refused() -> None:
     headers = {
         name: value for name, value in TODO_HEADERS.items() if name in {"x-request-id", "ratelimit", "ratelimit-policy"}
