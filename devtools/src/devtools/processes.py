@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,12 +127,20 @@ class Child:
 
     def stop(self, grace_seconds: float = 2) -> None:
         """Ask it to end, kill it where it has not after `grace_seconds`, and wait until it is gone."""
+        stop_all([self], grace_seconds)
+
+    def ask_to_stop(self) -> None:
+        """Send the signal on which it ends in order, also where it is stopped by another."""
         self.send(self._stop_signal)
         self.send(signal.SIGCONT)
+
+    def ended_within(self, seconds: float) -> bool:
+        """Wait for its end, `seconds` at most."""
         try:
-            self._process.wait(grace_seconds)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.kill()
+            return False
+        return True
 
     def kill(self) -> None:
         """End it at once, with whatever it left in its session, as a crash would."""
@@ -176,6 +184,16 @@ def run_to_end(child: Child, seconds: float, pause: Pause = time.sleep) -> None:
         child.stop()
     if child.exit_code != 0:
         raise StartError(f"{child.name} failed ({child.outcome}):\n{child.last_lines()}")
+
+
+def stop_all(children: Collection[Child], grace_seconds: float) -> None:
+    """Stop `children` at the same time, and kill those that have not ended after `grace_seconds`."""
+    for child in children:
+        child.ask_to_stop()
+    deadline = time.monotonic() + grace_seconds
+    for child in children:
+        if not child.ended_within(max(0, deadline - time.monotonic())):
+            child.kill()
 
 
 def free_port() -> int:
