@@ -1,0 +1,43 @@
+"""Fixtures of the gateway's tests."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from gateway_harness import Provider, Running, StartGateway, running_gateway, settings_of
+
+from devtools.testing.servers import ScriptedServer, reply, scripted_server
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    async with scripted_server(lambda _request: reply(status=500)) as server:
+        made = Provider(server)
+        server.answer = made.answer
+        yield made
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedServer]:
+    async with scripted_server(lambda _request: reply(b"{}", headers={"content-type": "application/json"})) as server:
+        yield server
+
+
+@pytest.fixture
+def start_gateway(provider: Provider, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> StartGateway:
+    """Starts gateways with settings over good ones: `async with start_gateway(redis_url=…) as running`."""
+
+    @contextlib.asynccontextmanager
+    async def start(*, wait_for_keys: bool = True, **changes: object) -> AsyncIterator[Running]:
+        for name, value in settings_of(provider, upstream, **changes).items():
+            monkeypatch.setenv(name, value)
+        async with running_gateway(wait_for_keys=wait_for_keys) as running:
+            yield running
+
+    return start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> AsyncIterator[Running]:
+    async with start_gateway() as running:
+        yield running

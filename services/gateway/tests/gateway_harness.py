@@ -1,0 +1,113 @@
+"""A provider and a gateway that a test can break; the fixtures around them are in conftest.py."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from devtools.testing.servers import Reply, Request, ScriptedServer, reply
+from devtools.testing.tokens import Signer, good_claims
+from gateway.service import open_gateway
+from gateway.settings import Settings
+from runtime.serve import Service, listen
+
+IDENTITY_KEYS = "k1:" + "A" * 43
+
+type StartGateway = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@dataclass
+class Provider:
+    """An identity provider: what it publishes is what the test puts here."""
+
+    server: ScriptedServer
+    signer: Signer = field(default_factory=Signer)
+    jwks: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.jwks = {"keys": [self.signer.jwk()]}
+
+    @property
+    def issuer(self) -> str:
+        return self.server.url
+
+    @property
+    def fetches(self) -> int:
+        return sum(request.target == "/jwks" for request in self.server.requests)
+
+    def answer(self, request: Request) -> Reply:
+        documents = {
+            "/.well-known/openid-configuration": {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/jwks"},
+            "/jwks": self.jwks,
+        }
+        return reply(json.dumps(documents[request.target]).encode(), headers=self.headers)
+
+    def token(self, **changes: Any) -> str:
+        return self.signer.token(good_claims(self.issuer, **changes))
+
+
+@dataclass
+class Running:
+    """A gateway on a real socket."""
+
+    client: httpx.AsyncClient
+    port: int
+    registry: CollectorRegistry
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+
+def settings_of(provider: Provider, upstream: ScriptedServer, **changes: object) -> dict[str, str]:
+    """An environment that is good for these two, with some of it changed."""
+    given = {
+        "issuer": provider.issuer,
+        "audience": "todos",
+        "allow_http_jwks": "true",
+        "upstream_url": upstream.url,
+        "identity_keys": IDENTITY_KEYS,
+        **changes,
+    }
+    return {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(*, wait_for_keys: bool = True) -> AsyncIterator[Running]:
+    """A gateway with the settings of the environment, on a free port of loopback."""
+    async with open_gateway(Settings()) as service, _listening(service) as port:
+        background = asyncio.create_task(service.background())
+        if wait_for_keys:
+            await until(lambda: service.readiness()["keys"])
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            yield Running(client, port, service.registry)
+        background.cancel()
+        await asyncio.gather(background, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _listening(service: Service) -> AsyncIterator[int]:
+    config = uvicorn.Config(
+        service.app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False
+    )
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        task = asyncio.create_task(server._serve([listener]))
+        yield port
+        server.should_exit = True
+        await task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """For what announces itself nowhere: look again each time the loop has turned."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.005)

@@ -1,0 +1,234 @@
+"""Which tokens pass, which are refused, and how, over real sockets."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from gateway_harness import Provider, Running, StartGateway
+from httpx import Response
+
+from devtools.testing.servers import ScriptedServer
+from devtools.testing.tokens import Signer, encode, encode_json, good_claims, rsa_key
+from gateway.token.claims import Bearer
+from gateway.token.verifier import _until, _Verified
+from runtime.identifiers import is_canonical_uuid
+
+INVALID_TOKEN = 'Bearer error="invalid_token"'
+
+
+async def get(gateway: Running, *authorization: str) -> Response:
+    return await gateway.client.get("/v1/todos", headers=[("Authorization", value) for value in authorization])
+
+
+def assert_problem(response: Response, status: int, code: str) -> None:
+    problem = response.json()
+    assert response.status_code == status, problem
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["cache-control"] == "no-store"
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert is_canonical_uuid(response.headers["x-request-id"])
+    assert problem["instance"] == f"urn:uuid:{response.headers['x-request-id']}"
+
+
+async def test_a_good_token_reaches_the_upstream_and_stays_at_the_gateway(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    response = await get(gateway, f"Bearer {provider.token()}")
+    assert response.status_code == 200
+    [request] = upstream.requests
+    assert request["x-user-id"] == "alice"
+    assert "authorization" not in request
+
+
+async def test_the_scheme_is_read_without_case(gateway: Running, provider: Provider) -> None:
+    assert (await get(gateway, f"bEARER {provider.token()}")).status_code == 200
+
+
+@pytest.mark.parametrize("authorization", [[], ["Basic YTpi"], ["Digest x"]])
+async def test_without_a_bearer_token_the_challenge_names_no_error(
+    gateway: Running, upstream: ScriptedServer, authorization: list[str]
+) -> None:
+    response = await get(gateway, *authorization)
+    assert_problem(response, 401, "unauthenticated")
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert upstream.requests == []
+    assert gateway.metric("gateway_auth_failures_total", reason="missing") == 1
+
+
+@pytest.mark.parametrize("authorization", [b"Bearer", b"Bearer a b", b"Bearer a,b", b"Bearer =", "Bearer ä".encode()])
+async def test_a_malformed_bearer_header_is_a_bad_request(
+    gateway: Running, upstream: ScriptedServer, authorization: bytes
+) -> None:
+    response = await gateway.client.get("/v1/todos", headers=[(b"Authorization", authorization)])
+    assert_problem(response, 400, "invalid_authorization")
+    assert upstream.requests == []
+
+
+async def test_two_authorization_headers_are_a_bad_request(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    response = await get(gateway, f"Bearer {provider.token()}", f"Bearer {provider.token()}")
+    assert_problem(response, 400, "invalid_authorization")
+    assert upstream.requests == []
+
+
+def nearest_bad_tokens(provider: Provider) -> dict[str, tuple[str, str]]:
+    """Name of the rule → (reason, a token that breaks that rule alone)."""
+    signer, issuer, now = provider.signer, provider.issuer, int(time.time())
+    good = good_claims(issuer)
+    header, payload, signature = provider.token().split(".")
+
+    def with_claims(reason: str, **changes: Any) -> tuple[str, str]:
+        return reason, provider.token(**changes)
+
+    def with_header(reason: str, **changes: Any) -> tuple[str, str]:
+        return reason, signer.token(good, **changes)
+
+    def signed(reason: str, header_text: bytes, payload_text: bytes) -> tuple[str, str]:
+        signing_input = f"{encode(header_text)}.{encode(payload_text)}"
+        return reason, f"{signing_input}.{signer.sign(signing_input)}"
+
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    # the last sextet of 256 bytes carries two bits that are not data
+    lax = signature[:-1] + alphabet[alphabet.index(signature[-1]) + 1]
+    good_header = b'{"alg":"RS256","kid":"k1"}'
+    return {
+        "expired": with_claims("expired", iat=now - 100, exp=now - 11),
+        "not yet valid": with_claims("not_yet_valid", nbf=now + 60),
+        "issued in the future": with_claims("not_yet_valid", iat=now + 60),
+        "wrong issuer": with_claims("issuer", iss=issuer + "/"),
+        "no issuer": with_claims("issuer", iss=None),
+        "issuer in a list": with_claims("issuer", iss=[issuer]),
+        "wrong audience": with_claims("audience", aud="other"),
+        "no audience": with_claims("audience", aud=None),
+        "wrong azp": with_claims("audience", aud=None, azp="other"),
+        "wrong audience, right azp": with_claims("audience", aud="other", azp="todos"),
+        "audience no string": with_claims("audience", aud=["todos", 1]),
+        "no sub": with_claims("claims", sub=None),
+        "empty sub": with_claims("claims", sub=""),
+        "sub with a space": with_claims("claims", sub="al ice"),
+        "sub with a newline": with_claims("claims", sub="alice\n"),
+        "sub beyond ASCII": with_claims("claims", sub="alicé"),
+        "sub too long": with_claims("claims", sub="a" * 256),
+        "sub a number": with_claims("claims", sub=7),
+        "no exp": with_claims("claims", exp=None),
+        "exp a string": with_claims("claims", exp=str(now + 60)),
+        "exp true": with_claims("claims", exp=True),
+        "exp infinite": signed("claims", good_header, encode_exp(good, "1e999")),
+        "exp not a number": signed("malformed", good_header, encode_exp(good, "NaN")),
+        "lives too long": with_claims("claims", exp=now + 24 * 3600 + 100),
+        "lives too long without iat": with_claims("claims", iat=None, exp=now + 24 * 3600 + 100),
+        "nbf a string": with_claims("claims", nbf="0"),
+        "alg none": ("algorithm", f"{encode_json({'alg': 'none', 'kid': 'k1'})}.{payload}."),
+        "alg None, signed": ("algorithm", f"{encode_json({'alg': 'None', 'kid': 'k1'})}.{payload}.{signature}"),
+        "HS256 with the public key": ("algorithm", signer.hs256_with_public_key(good)),
+        "an algorithm that is not allowed": ("algorithm", Signer(algorithm="RS512").token(good)),
+        "alg missing": with_header("malformed", alg=None),
+        "alg a list": with_header("malformed", alg=["RS256"]),
+        "unknown kid": with_header("unknown_key", kid="k9"),
+        "no kid": with_header("unknown_key", kid=None),
+        "kid a number": with_header("malformed", kid=1),
+        "crit": with_header("malformed", crit=["exp"]),
+        "b64": with_header("malformed", b64=True),
+        "zip": with_header("malformed", zip="DEF"),
+        "jku": with_header("malformed", jku="https://evil.example/jwks"),
+        "x5u": with_header("malformed", x5u="https://evil.example/x5u"),
+        "jwk": with_header("malformed", jwk=signer.jwk()),
+        "typ": with_header("malformed", typ="dpop+jwt"),
+        "typ a number": with_header("malformed", typ=1),
+        "signed by another key": ("signature", Signer(private=rsa_key(1)).token(good)),
+        "tampered claims": ("signature", f"{header}.{encode_json({**good, 'sub': 'bob'})}.{signature}"),
+        "no signature": ("signature", f"{header}.{payload}."),
+        "signature with loose bits": ("malformed", f"{header}.{payload}.{lax}"),
+        "padded": ("malformed", f"{header}.{payload}.{signature}=="),
+        "base64 instead of base64url": ("malformed", f"{header}.{payload}.{signature[:-2]}+/"),
+        "two parts": ("malformed", f"{header}.{payload}"),
+        "five parts": ("malformed", f"{header}.{payload}.{signature}.{signature}.{signature}"),
+        "repeated header member": signed("malformed", b'{"alg":"none","alg":"RS256","kid":"k1"}', b"{}"),
+        "repeated claim": signed("malformed", good_header, b'{"sub":"bob","sub":"alice"}'),
+        "repeated claim deep inside": signed("malformed", good_header, b'{"x":{"a":1,"a":2}}'),
+        "claims no object": signed("malformed", good_header, b"[]"),
+        "claims no JSON": signed("malformed", good_header, b"{'sub': 'alice'}"),
+        "claims no UTF-8": signed("malformed", good_header, b'{"sub":"\xff"}'),
+        "claims with a BOM": signed("malformed", good_header, b"\xef\xbb\xbf{}"),
+        "claims nested deep": signed("malformed", good_header, b'{"a":' * 1200 + b"1" + b"}" * 1200),
+        "20 KiB long": with_claims("malformed", padding="x" * 20 * 1024),
+    }
+
+
+def encode_exp(claims: dict[str, Any], literal: str) -> bytes:
+    return json.dumps({**claims, "exp": "EXP"}).replace('"EXP"', literal).encode()
+
+
+async def test_the_nearest_token_that_breaks_one_rule_is_refused_with_its_reason(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    async with start_gateway(rate_limits="user=600/60s") as gateway:
+        for rule, (reason, token) in nearest_bad_tokens(provider).items():
+            before = gateway.metric("gateway_auth_failures_total", reason=reason)
+            response = await get(gateway, f"Bearer {token}")
+            assert response.status_code == 401, rule
+            assert_problem(response, 401, "invalid_token")
+            assert response.headers["www-authenticate"] == INVALID_TOKEN, rule
+            assert gateway.metric("gateway_auth_failures_total", reason=reason) == before + 1, rule
+        assert upstream.requests == []
+
+
+def nearest_good_tokens(provider: Provider) -> dict[str, str]:
+    signer, now = provider.signer, int(time.time())
+    good = good_claims(provider.issuer)
+    return {
+        "expired within the leeway": provider.token(iat=now - 100, exp=now - 5),
+        "valid from within the leeway": provider.token(nbf=now + 5),
+        "a day long": provider.token(exp=now + 24 * 3600),
+        "audience in a list": provider.token(aud=["other", "todos"]),
+        "azp for want of an audience": provider.token(aud=None, azp="todos"),
+        "no iat": provider.token(iat=None),
+        "exp with a fraction": provider.token(exp=now + 60.5),
+        "the longest sub": provider.token(sub="~" * 255),
+        "typ absent": signer.token(good, typ=None),
+        "typ at+jwt": signer.token(good, typ="AT+jwt"),
+        "other claims": provider.token(scope="a b", nested={"a": [1]}),
+        "another header": signer.token(good, x5t="abc"),
+    }
+
+
+async def test_the_nearest_token_that_breaks_no_rule_passes(gateway: Running, provider: Provider) -> None:
+    for rule, token in nearest_good_tokens(provider).items():
+        response = await get(gateway, f"Bearer {token}")
+        assert response.status_code == 200, rule
+
+
+async def test_the_problem_never_says_which_rule_was_broken_nor_the_token(gateway: Running, provider: Provider) -> None:
+    bodies = set()
+    for token in (provider.token(aud="other"), provider.token(sub=None), provider.token()[:-8] + "AAAAAAAA"):
+        response = await get(gateway, f"Bearer {token}")
+        bodies.add(response.text.replace(response.headers["x-request-id"], ""))
+        assert token not in response.text
+    assert len(bodies) == 1
+
+
+async def test_another_claim_may_hold_the_user(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    async with start_gateway(user_claim="user_id") as gateway:
+        assert (await get(gateway, f"Bearer {provider.token(user_id='u-7')}")).status_code == 200
+        assert (await get(gateway, f"Bearer {provider.token()}")).status_code == 401
+    assert [request["x-user-id"] for request in upstream.requests] == ["u-7"]
+
+
+@pytest.mark.parametrize("path", ["/", "/v2", "/healthz/live", "/metrics", "/docs", "/openapi.json"])
+async def test_authentication_comes_before_not_found_and_there_is_nothing_else(
+    gateway: Running, upstream: ScriptedServer, path: str
+) -> None:
+    assert_problem(await gateway.client.get(path), 401, "unauthenticated")
+    assert upstream.requests == []
+
+
+def test_a_token_is_remembered_until_it_expires_and_for_a_minute_at_most() -> None:
+    def until(expires: float) -> float:
+        return _until(b"", _Verified(Bearer("alice", expires), None, "k1"), 1000.0)  # type: ignore[arg-type]
+
+    assert until(1030.0) == 1030.0
+    assert until(5000.0) == 1060.0
