@@ -1,15 +1,26 @@
 """The document is valid, says one thing only, and is what the code serves."""
 
 import json
+import re
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import SecretStr
 
+from gateway import routes as gateway_routes
 from runtime.problems import STATUS
 from tests.contract import DOCUMENT, ELSEWHERE, FORMATS, Node, at, check_response, faults, operations, pointer
+from todos.app import create_app
+from todos.database import Database
+from todos.fields import SERVER_SET, TodoFields
+from todos.metrics import Metrics
+from todos.settings import ServeSettings
 
 PROBLEM = "application/problem+json"
 RESPONSES: Node = DOCUMENT["components"]["responses"]
@@ -168,6 +179,46 @@ def test_every_format_of_the_document_is_checked() -> None:
 )
 def test_a_wrong_spelling_of_a_format_is_refused(name: str, value: object) -> None:
     assert not FORMATS.conforms(value, name)
+
+
+def served_by_todos() -> set[tuple[str, str]]:
+    """Method and path of every route of the todo service, its parameters without names."""
+    settings = ServeSettings(
+        database_url=SecretStr("postgresql://app@localhost/todos"),
+        identity_keys=SecretStr(f"test:{urlsafe_b64encode(bytes(range(32))).decode().rstrip('=')}"),
+    )
+    app: Any = create_app(settings, cast(Database, None), Metrics())
+    while not isinstance(app, FastAPI):
+        app = app._app
+    served = set()
+    for route in iter_route_contexts(app.routes):
+        assert route.path_format
+        assert route.methods, f"{route.path_format} is a mount or takes every method"
+        served |= {(method, nameless(route.path_format)) for method in route.methods}
+    return served
+
+
+def nameless(path: str) -> str:
+    return re.sub(r"\{[^}]*\}", "{}", path)
+
+
+def test_the_todo_service_serves_the_document_and_nothing_else() -> None:
+    assert served_by_todos() == {(method, nameless(path)) for method, path, _ in operations()}
+
+
+def test_the_gateway_knows_the_paths_and_methods_of_the_document() -> None:
+    assert set(gateway_routes.TEMPLATES) == DOCUMENT["paths"].keys()
+    assert {method for method, _, _ in operations()} == gateway_routes.METHODS
+
+
+def test_the_fields_of_a_body_are_those_the_code_knows() -> None:
+    for name in ("NewTodo", "TodoPatch"):
+        properties = DOCUMENT["components"]["schemas"][name]["properties"]
+        ignored = {
+            field for field, schema in properties.items() if schema == {"$ref": "#/components/schemas/ServerSet"}
+        }
+        assert ignored == SERVER_SET
+        assert properties.keys() - ignored == TodoFields.model_fields.keys()
 
 
 def test_a_read_todo_may_be_written_back() -> None:
