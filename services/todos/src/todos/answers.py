@@ -1,0 +1,116 @@
+"""What is sent back: todos as the contract writes them, and the headers that belong to them."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from starlette.responses import Response
+
+from todos.duedate import utc_text
+from todos.fields import PRIORITIES
+from todos.preconditions import Condition, strong_tag
+from todos.statements import TodoRow
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+_CACHING = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization"))
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+type Headers = Sequence[tuple[bytes, bytes]]
+
+
+def base_url(headers: Headers) -> str:
+    """Where the caller found this API: as the gateway forwards it, or else as this request came."""
+    given = {name: value.decode("latin-1") for name, value in headers}
+    scheme = given.get(b"x-forwarded-proto", "http")
+    hosts = (given.get(b"x-forwarded-host", ""), given.get(b"host", ""), "localhost")
+    prefix = given.get(b"x-forwarded-prefix", "").rstrip("/")
+    return "".join(
+        (
+            scheme if scheme in ("http", "https") else "http",
+            "://",
+            next(host for host in hosts if _HOST.fullmatch(host)),
+            prefix if _PREFIX.fullmatch(prefix) else "",
+        )
+    )
+
+
+def todo_document(row: TodoRow, base: str) -> dict[str, object]:
+    """The todo, field by field in the contract's order."""
+    if row.due_on is not None:
+        due_date: str | None = row.due_on.isoformat()
+    else:
+        due_date = _time(row.due_at)
+    return {
+        "id": row.id,
+        "url": f"{base}/v1/todos/{row.id}",
+        "title": row.title,
+        "description": row.description,
+        "completed": row.completed,
+        "priority": PRIORITIES[row.priority],
+        "tags": row.tags,
+        "due_date": due_date,
+        "timezone": row.timezone,
+        "order": row.order,
+        "completed_at": _time(row.completed_at),
+        "created_at": _time(row.created_at),
+        "updated_at": _time(row.updated_at),
+        "deleted_at": _time(row.deleted_at),
+        "version": row.version,
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return utc_text(moment) if moment else None
+
+
+def one(row: TodoRow, headers: Headers, request_id: str) -> Response:
+    """200 with a todo."""
+    return _answer(200, todo_document(row, base_url(headers)), request_id, [(b"etag", strong_tag(row.version))])
+
+
+def created(row: TodoRow, headers: Headers, request_id: str) -> Response:
+    """201 with a todo and where it is."""
+    more = [(b"etag", strong_tag(row.version)), (b"location", b"/v1/todos/%s" % row.id.encode())]
+    return _answer(201, todo_document(row, base_url(headers)), request_id, more)
+
+
+def many(rows: Iterable[TodoRow], headers: Headers, request_id: str, tag: bytes, next_query: str | None) -> Response:
+    """200 with an array, and the way to the next page where there is one (RFC 8288)."""
+    base = base_url(headers)
+    more = [(b"etag", tag)]
+    if next_query is not None:
+        more.append((b"link", b'</v1/todos?%s>; rel="next"' % next_query.encode()))
+    return _answer(200, [todo_document(row, base) for row in rows], request_id, more)
+
+
+def no_content(request_id: str) -> Response:
+    """204."""
+    return _bare(204, request_id, [])
+
+
+def unchanged(tag: bytes, if_none_match: Condition | None, request_id: str) -> Response | None:
+    """304, where the client has what `tag` stands for."""
+    if if_none_match is None or not if_none_match.holds_weakly(tag):
+        return None
+    return _bare(304, request_id, [(b"etag", tag), *_CACHING])
+
+
+def _bare(status: int, request_id: str, headers: Headers) -> Response:
+    response = Response(status_code=status)
+    response.raw_headers = [(b"x-request-id", request_id.encode()), *headers]
+    return response
+
+
+def _answer(status: int, document: object, request_id: str, headers: Headers) -> Response:
+    content = _encode(document).encode()
+    response = Response(content, status)
+    response.raw_headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(content)),
+        (b"x-request-id", request_id.encode()),
+        *_CACHING,
+        *headers,
+    ]
+    return response

@@ -1,0 +1,104 @@
+"""The console script `todos`."""
+
+import argparse
+import asyncio
+import functools
+import sys
+from collections.abc import Sequence
+
+import psycopg
+
+from runtime import logs
+from runtime.serve import Listeners, StartRefusedError, run
+from runtime.settings import load
+from todos.app import open_service
+from todos.migrate import MigrationError, migrate
+from todos.settings import DatabaseSettings, MigrateSettings, ServeSettings
+from todos.startcheck import check
+
+KEEPALIVE_SECONDS = 75
+"""Longer than the gateway keeps an idle connection, so that it is never this side that hangs up."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    parser = argparse.ArgumentParser(prog="todos", description="The private todo service.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for name, command, summary, description in _COMMANDS:
+        subparser = commands.add_parser(name, help=summary, description=description)
+        subparser.set_defaults(command=command)
+    sys.exit(parser.parse_args(arguments).command())
+
+
+def _serve() -> int:
+    settings = load(ServeSettings)
+    logs.configure("todos", settings.log_level)
+    listeners = Listeners(
+        host=settings.host,
+        port=settings.port,
+        admin_port=settings.admin_port,
+        drain_seconds=settings.drain_seconds,
+        keepalive_seconds=KEEPALIVE_SECONDS,
+    )
+    return run(functools.partial(open_service, settings), listeners)
+
+
+def _check() -> int:
+    settings = load(DatabaseSettings)
+    try:
+        missing = asyncio.run(check(settings.database_url))
+    except StartRefusedError as refusal:
+        print(f"refused: {refusal}", file=sys.stderr)
+        return 2
+    except psycopg.OperationalError as error:
+        print(f"the database cannot be reached ({error.sqlstate or type(error).__name__})", file=sys.stderr)
+        return 1
+    if missing:
+        print(missing, file=sys.stderr)
+        return 1
+    print("role and schema are in order")
+    return 0
+
+
+def _migrate() -> int:
+    settings = load(MigrateSettings)
+    try:
+        for line in migrate(settings):
+            print(line, flush=True)
+    except MigrationError as error:
+        print(f"todos migrate: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+_COMMANDS = (
+    (
+        "serve",
+        _serve,
+        "serve until SIGTERM",
+        (
+            "Serve until SIGTERM, then drain. Reads TODOS_DATABASE_URL, TODOS_IDENTITY_KEYS and, with defaults, "
+            "TODOS_HOST, TODOS_PORT, TODOS_ADMIN_PORT, TODOS_LOG_LEVEL, TODOS_DRAIN_SECONDS, TODOS_POOL_SIZE and "
+            "TODOS_STATEMENT_TIMEOUT (seconds). Exits 2 where settings are wrong, or where the database role could "
+            "get around row-level security."
+        ),
+    ),
+    (
+        "check",
+        _check,
+        "say whether the database is fit to serve from",
+        (
+            "Look at the role and the schema that TODOS_DATABASE_URL leads to. Exits 0 where serve would serve, 1 "
+            "where it would wait, 2 where it would refuse."
+        ),
+    ),
+    (
+        "migrate",
+        _migrate,
+        "bring the schema up to date",
+        (
+            "Bring the schema up to date as the owner (TODOS_MIGRATION_DATABASE_URL, straight to the server and past "
+            "any pooler), and grant the role of TODOS_DATABASE_URL what serving takes. Any number may run at once."
+        ),
+    ),
+)

@@ -1,0 +1,164 @@
+"""The list's statements: one for each shape of filters, sort and cursor."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, get_args
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Integer,
+    SmallInteger,
+    SQLColumnExpression,
+    Text,
+    Uuid,
+    any_,
+    asc,
+    bindparam,
+    desc,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.sql.elements import ColumnElement, Label
+from sqlalchemy.types import TypeEngine
+from sqlmodel import col
+
+from todos import statements
+from todos.models import Timestamp, Todo, UserState
+from todos.statements import Statement, TodoRow, compiled, utc
+
+SortField = Literal["created_at", "updated_at", "due_date", "priority", "title", "order"]
+SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)
+Filter = Literal["completed", "priority", "tag", "due_after", "due_before", "q"]
+
+type SortKey = str | int | datetime | None
+
+
+class Sort(NamedTuple):
+    """The field, and whether its order, ties by id included, is reversed."""
+
+    field: SortField
+    descending: bool
+
+
+class ListedRow(NamedTuple):
+    """The user's latest number, and beside it a todo with its sort key; both null where none is listed."""
+
+    seq: int
+    key: SortKey
+    todo: TodoRow | None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides the text of a statement; the values are its parameters."""
+
+    sort: Sort
+    filters: frozenset[Filter]
+    deleted: bool
+    after_cursor: bool
+
+
+def _due_key(*, descending: bool) -> ColumnElement[datetime]:
+    """Null dates last both ways: a literal, for the index to be found by."""
+    last = literal_column("'-infinity'::timestamptz" if descending else "'infinity'::timestamptz", Timestamp)
+    return func.coalesce(col(Todo.due_at), last)
+
+
+def sort_key(sort: Sort) -> SQLColumnExpression[object]:
+    """The expression that the list is sorted by, as the index of that sort has it."""
+    columns: dict[SortField, Callable[[], SQLColumnExpression[object]]] = {
+        "created_at": lambda: col(Todo.created_at),
+        "updated_at": lambda: col(Todo.updated_at),
+        "due_date": lambda: _due_key(descending=sort.descending),
+        "priority": lambda: col(Todo.priority),
+        "title": lambda: func.lower(col(Todo.title)).collate("C"),
+        "order": lambda: col(Todo.order),
+    }
+    return columns[sort.field]()
+
+
+def _readable_key(field: SortField) -> SQLColumnExpression[object]:
+    match field:
+        case "created_at" | "updated_at":
+            return utc(col(getattr(Todo, field)))
+        case "due_date":
+            return utc(col(Todo.due_at))
+        case "priority" | "title" | "order":
+            return sort_key(Sort(field, descending=False))
+
+
+_KEY_TYPES: dict[SortField, TypeEngine[Any]] = {
+    "created_at": Timestamp,
+    "updated_at": Timestamp,
+    "due_date": Timestamp,
+    "priority": SmallInteger(),
+    "title": Text(),
+    "order": Integer(),
+}
+_CONDITIONS: dict[Filter, Callable[[], ColumnElement[bool]]] = {
+    "completed": lambda: col(Todo.completed) == bindparam("completed", type_=Boolean),
+    "priority": lambda: col(Todo.priority) == any_(bindparam("priority", type_=ARRAY(SmallInteger))),
+    "tag": lambda: col(Todo.tags).op("@>")(bindparam("tag", type_=ARRAY(Text))),
+    "due_after": lambda: col(Todo.due_at) >= bindparam("due_after", type_=Timestamp),
+    "due_before": lambda: col(Todo.due_at) < bindparam("due_before", type_=Timestamp),
+    "q": lambda: or_(
+        col(Todo.title).ilike(bindparam("q", type_=Text)), col(Todo.description).ilike(bindparam("q", type_=Text))
+    ),
+}
+
+
+def like_pattern(text: str) -> str:
+    """Matches `text` literally anywhere, where the escape character is PostgreSQL's default, a backslash."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+@lru_cache(maxsize=1024)
+def list_statement(shape: Shape) -> Statement[ListedRow]:
+    """One page and the user's latest number, as of one moment; a user never seen has no row at all.
+
+    Parameters: `limit`, those of the filters, and after a cursor `after_key` and `after_id`.
+    """
+    key = sort_key(shape.sort)
+    order = desc if shape.sort.descending else asc
+    conditions = [
+        statements.of_user,
+        col(Todo.deleted_at).is_not(None) if shape.deleted else col(Todo.deleted_at).is_(None),
+        *(_CONDITIONS[name]() for name in sorted(shape.filters)),
+    ]
+    if shape.after_cursor:
+        position = tuple_(key, col(Todo.id))
+        last_seen = tuple_(
+            bindparam("after_key", type_=_KEY_TYPES[shape.sort.field]), bindparam("after_id", type_=Uuid)
+        )
+        conditions.append(position < last_seen if shape.sort.descending else position > last_seen)
+    columns: list[Label[Any]] = [column.label(f"c{number}") for number, column in enumerate(statements.COLUMNS)]
+    page = (
+        select(
+            key.label("sort_key"), col(Todo.id).label("sort_id"), _readable_key(shape.sort.field).label("key"), *columns
+        )
+        .where(*conditions)
+        .order_by(order(key), order(col(Todo.id)))
+        .limit(bindparam("limit", type_=Integer))
+        .lateral("page")
+    )
+    # the join keeps the page's order today; only the outer ORDER BY promises it
+    listed = (
+        select(col(UserState.seq), page.c.key, *(page.c[column.name] for column in columns))
+        .select_from(UserState)
+        .outerjoin(page, true())
+        .where(col(UserState.user_id) == bindparam("user_id", type_=Text))
+        .order_by(order(page.c.sort_key), order(page.c.sort_id))
+    )
+    return compiled(listed, _listed_row)
+
+
+def _listed_row(seq: int, key: SortKey, *columns: object) -> ListedRow:
+    return ListedRow(seq, key, TodoRow._make(columns) if columns[0] is not None else None)

@@ -1,0 +1,60 @@
+"""The one table of metrics; labels are bounded: routes by template, never a path."""
+
+import functools
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from todos.database import Database
+
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """What one process counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._requests = Counter(
+            "todos_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
+        )
+        self._duration = Histogram(
+            "todos_request_duration_seconds",
+            "From the head of the request to the end of the answer",
+            ["route", "method"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._identity_refused = Counter(
+            "todos_identity_refused", "Requests that did not prove their user", ["reason"], registry=self.registry
+        )
+
+    def observe_request(self, *, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        known_method = method if method in _METHODS else "other"
+        self._requests.labels(route, known_method, str(status)).inc()
+        self._duration.labels(route, known_method).observe(seconds)
+
+    def count_identity_refused(self, reason: str) -> None:
+        """Count one request that did not prove its user."""
+        self._identity_refused.labels(reason).inc()
+
+    def watch(self, database: Database) -> None:
+        """Show the state of the pool."""
+        for name, help_text, key in (
+            ("todos_pool_connections", "Database connections, opening ones included", "pool_size"),
+            ("todos_pool_idle_connections", "Database connections that wait for a request", "pool_available"),
+            ("todos_pool_waiting_requests", "Requests that wait for a connection", "requests_waiting"),
+        ):
+            gauge = Gauge(name, help_text, registry=self.registry)
+            gauge.set_function(functools.partial(_pool_figure, database, key))
+        fit = Gauge("todos_database_fit", "1 once role and schema were checked", registry=self.registry)
+        fit.set_function(lambda: database.fit)
+
+
+def _pool_figure(database: Database, key: str) -> float:
+    return database.pool.get_stats().get(key, 0)

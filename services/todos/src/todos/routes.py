@@ -1,0 +1,98 @@
+"""The routes of the contract, each from its parameters to its answer."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from runtime.identifiers import is_canonical_uuid
+from todos import answers, bodies, cursor
+from todos.caller import CALLER, Caller
+from todos.parameters import list_query, no_parameters
+from todos.preconditions import condition, strong_tag, weak_tag
+from todos.store import Todos, not_found
+
+IF_MATCH, IF_NONE_MATCH = b"if-match", b"if-none-match"
+
+router = APIRouter()
+
+
+class Asked:
+    """A request of a proven caller, and this caller's todos."""
+
+    def __init__(self, request: Request) -> None:
+        self.caller: Caller = request.scope[CALLER]
+        self.query: bytes = request.scope["query_string"]
+        self.headers: list[tuple[bytes, bytes]] = request.scope["headers"]
+        self.todos = Todos(request.app.state.database, self.caller.user_id)
+
+
+async def _asked(request: Request) -> Asked:
+    return Asked(request)
+
+
+AskedDep = Annotated[Asked, Depends(_asked)]
+
+
+@router.get("/v1/todos")
+async def list_todos(asked: AskedDep) -> Response:
+    query = list_query(asked.query, asked.caller.user_id)
+    if_none_match = condition(asked.headers, IF_NONE_MATCH)
+    page = await asked.todos.page(query)
+    tag = weak_tag(page.number)
+    if unchanged := answers.unchanged(tag, if_none_match, asked.caller.request_id):
+        return unchanged
+    next_query = None
+    if page.last and page.last.todo:
+        after = cursor.encode(cursor.Position(page.last.key, page.last.todo.id), query.bound_to)
+        next_query = f"{query.repeated}&cursor={after}".lstrip("&")
+    return answers.many(page.rows, asked.headers, asked.caller.request_id, tag, next_query)
+
+
+@router.post("/v1/todos")
+async def create_todo(asked: AskedDep) -> Response:
+    no_parameters(asked.query)
+    fields = bodies.whole(asked.headers, asked.caller.body)
+    row = await asked.todos.create(fields)
+    return answers.created(row, asked.headers, asked.caller.request_id)
+
+
+@router.get("/v1/todos/{todo_id}")
+async def get_todo(asked: AskedDep, todo_id: str) -> Response:
+    no_parameters(asked.query)
+    if_none_match = condition(asked.headers, IF_NONE_MATCH)
+    row = await asked.todos.get(_known(todo_id))
+    unchanged = answers.unchanged(strong_tag(row.version), if_none_match, asked.caller.request_id)
+    return unchanged or answers.one(row, asked.headers, asked.caller.request_id)
+
+
+@router.put("/v1/todos/{todo_id}")
+async def put_todo(asked: AskedDep, todo_id: str) -> Response:
+    no_parameters(asked.query)
+    fields = bodies.whole(asked.headers, asked.caller.body)
+    if_match, if_none_match = condition(asked.headers, IF_MATCH), condition(asked.headers, IF_NONE_MATCH)
+    row, is_new = await asked.todos.put(_known(todo_id), fields, if_match, if_none_match)
+    answer = answers.created if is_new else answers.one
+    return answer(row, asked.headers, asked.caller.request_id)
+
+
+@router.patch("/v1/todos/{todo_id}")
+async def patch_todo(asked: AskedDep, todo_id: str) -> Response:
+    no_parameters(asked.query)
+    changes = bodies.patch(asked.headers, asked.caller.body)
+    if_match = condition(asked.headers, IF_MATCH)
+    row = await asked.todos.patch(_known(todo_id), changes, if_match)
+    return answers.one(row, asked.headers, asked.caller.request_id)
+
+
+@router.delete("/v1/todos/{todo_id}")
+async def delete_todo(asked: AskedDep, todo_id: str) -> Response:
+    no_parameters(asked.query)
+    if_match = condition(asked.headers, IF_MATCH)
+    await asked.todos.delete(_known(todo_id), if_match)
+    return answers.no_content(asked.caller.request_id)
+
+
+def _known(todo_id: str) -> str:
+    if not is_canonical_uuid(todo_id):
+        raise not_found()
+    return todo_id

@@ -1,0 +1,150 @@
+"""The scoped entry: the only place where a connection is taken for users' data.
+
+Every transaction here begins with the user's id as a setting that ends with it, which row-level security
+compares each row to. Statements go out in pipelines: a read is one round trip, and so is a write of one step.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import psycopg
+from psycopg.errors import AdminShutdown, CrashShutdown, DeadlockDetected, SerializationFailure
+
+from todos.database import (
+    ACQUIRE_SECONDS,
+    Connection,
+    Database,
+    answering_unavailable,
+    is_closed_by_server,
+    unavailable,
+)
+from todos.statements import Command, Runnable
+
+ATTEMPTS = 3
+"""How often a transaction that lost against another one is tried."""
+
+_SHUTDOWNS = (AdminShutdown, CrashShutdown)
+_SET_USER = b"SELECT set_config('app.user_id', $1, true), set_config('statement_timeout', $2, true)"
+
+
+class Transaction:
+    """An open transaction of one user; each call is one round trip.
+
+    Whatever is left open when it ends is rolled back by the pool.
+    """
+
+    def __init__(self, connection: Connection, user_id: str, statement_timeout: str) -> None:
+        self._connection = connection
+        self._user_id = user_id
+        self._settings = (user_id, statement_timeout)
+        self._begun = False
+
+    async def send(self, *commands: Runnable) -> None:
+        """Run `commands` in their order and fill their rows."""
+        await self._run(commands, commit=False)
+
+    async def commit(self, *commands: Runnable) -> None:
+        """Run `commands` in their order, fill their rows, and commit."""
+        await self._run(commands, commit=True)
+
+    async def read(self, command: Runnable) -> None:
+        """Run one command in a transaction of its own, which ends with the round trip."""
+        connection = self._connection
+        cursor = connection.cursor()
+        async with connection.pipeline():
+            await connection.execute(_SET_USER, self._settings)
+            await cursor.execute(command.sql, command.parameters(self._user_id))
+        command.take(await cursor.fetchall())
+
+    async def _run(self, commands: Sequence[Runnable], *, commit: bool) -> None:
+        connection = self._connection
+        cursors = [connection.cursor() for _ in commands]
+        async with connection.pipeline():
+            if not self._begun:
+                await connection.execute(b"BEGIN")
+                await connection.execute(_SET_USER, self._settings)
+            for cursor, command in zip(cursors, commands, strict=True):
+                await cursor.execute(command.sql, command.parameters(self._user_id))
+            if commit:
+                await connection.execute(b"COMMIT")
+        self._begun = True
+        for cursor, command in zip(cursors, commands, strict=True):
+            if cursor.description:
+                command.take(await cursor.fetchall())
+
+
+class Scope:
+    """One user's way to the database, and to nobody else's rows."""
+
+    def __init__(self, database: Database, user_id: str) -> None:
+        self._database = database
+        self._user_id = user_id
+        self._statement_timeout = str(int(database.statement_seconds * 1000))
+        self._seconds = ACQUIRE_SECONDS + database.statement_seconds
+
+    async def read[Row](self, command: Command[Row]) -> Sequence[Row]:
+        """Run one statement that changes nothing; once more, where the connection broke under it.
+
+        Raises:
+            ProblemError: `database_unavailable`.
+        """
+        with answering_unavailable():
+            async with asyncio.timeout(self._seconds):
+                try:
+                    return await self._read(command)
+                except _BrokenConnectionError:
+                    return await self._read(command)
+
+    async def _read[Row](self, command: Command[Row]) -> Sequence[Row]:
+        async with self._transaction() as transaction:
+            await transaction.read(command)
+        return command.rows
+
+    async def write[Result](self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+        """Run `work` in one transaction; again from its start, where it lost against another one.
+
+        `work` commits; where it raises instead, nothing has happened.
+
+        Raises:
+            ProblemError: `database_unavailable`, or what `work` raised.
+        """
+        with answering_unavailable():
+            async with asyncio.timeout(self._seconds):
+                for _ in range(ATTEMPTS - 1):
+                    try:
+                        async with self._transaction() as transaction:
+                            return await work(transaction)
+                    except (SerializationFailure, DeadlockDetected):
+                        continue
+                async with self._transaction() as transaction:
+                    return await work(transaction)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Transaction]:
+        if not self._database.fit:
+            raise unavailable()
+        connection = await self._open_connection()
+        try:
+            yield Transaction(connection, self._user_id, self._statement_timeout)
+        except psycopg.OperationalError as error:
+            if connection.closed or isinstance(error, _SHUTDOWNS):
+                raise _BrokenConnectionError(error.sqlstate) from None
+            raise
+        finally:
+            await self._database.pool.putconn(connection)
+
+    async def _open_connection(self) -> Connection:
+        pool = self._database.pool
+        while True:
+            connection = await pool.getconn()
+            if not is_closed_by_server(connection):
+                return connection
+            await connection.close()
+            await pool.putconn(connection)
+
+
+class _BrokenConnectionError(psycopg.OperationalError):
+    def __init__(self, sqlstate: str | None) -> None:
+        super().__init__()
+        self.sqlstate = sqlstate

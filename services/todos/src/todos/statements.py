@@ -1,0 +1,279 @@
+"""Every statement on users' data, compiled once. Each binds `user_id`: the first wall between users."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple, Protocol
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CompoundSelect,
+    Date,
+    Delete,
+    Insert,
+    Integer,
+    Select,
+    SmallInteger,
+    SQLColumnExpression,
+    Text,
+    Update,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import col
+
+from todos.models import Timestamp, Todo, UserState
+
+QUOTA = 10_000
+"""Live todos a user."""
+
+type Value = str | int | bool | date | datetime | list[str] | list[int] | None
+
+_DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
+
+
+class TodoRow(NamedTuple):
+    """A row of `todo` as every statement here returns it; times are in UTC, without saying so."""
+
+    id: str
+    title: str
+    description: str
+    completed: bool
+    priority: int
+    tags: list[str]
+    due_on: date | None
+    due_at: datetime | None
+    timezone: str
+    order: int
+    completed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    version: int
+
+
+class StateRow(NamedTuple):
+    """The row of `user_state`."""
+
+    live_count: int
+
+
+class DeletedRow(NamedTuple):
+    """What a delete found, and its own number, null where a precondition kept it from deleting."""
+
+    found_version: int
+    new_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement[Row]:
+    """SQL with `$n` parameters, which are named in order by `names`."""
+
+    sql: bytes
+    names: tuple[str, ...]
+    make_row: Callable[..., Row]
+
+
+class Runnable(Protocol):
+    """What a transaction needs to run a command, whatever its rows are."""
+
+    @property
+    def sql(self) -> bytes: ...
+
+    def parameters(self, user_id: str) -> list[Value]: ...
+
+    def take(self, rows: Iterable[tuple[object, ...]]) -> None: ...
+
+
+class Command[Row]:
+    """A statement with its values, among which `user_id` is not; `rows` is there once it has run."""
+
+    def __init__(self, statement: Statement[Row], values: Mapping[str, Value] | None = None) -> None:
+        self._statement = statement
+        self._values = values or {}
+        self._rows: list[Row] = []
+
+    @property
+    def sql(self) -> bytes:
+        return self._statement.sql
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return self._rows
+
+    def parameters(self, user_id: str) -> list[Value]:
+        return [user_id if name == "user_id" else self._values[name] for name in self._statement.names]
+
+    def take(self, rows: Iterable[tuple[object, ...]]) -> None:
+        make_row = self._statement.make_row
+        self._rows = [make_row(*row) for row in rows]
+
+
+def compiled[Row](
+    expression: Select[*tuple[object, ...]] | CompoundSelect[*tuple[object, ...]] | Insert | Update | Delete,
+    make_row: Callable[..., Row],
+) -> Statement[Row]:
+    """Compile an expression, of which every value is a named parameter."""
+    result = expression.compile(dialect=_DIALECT)
+    assert not any(value is not None for value in result.params.values()), result.params  # noqa: S101 - by construction
+    return Statement(str(result).encode(), tuple(result.positiontup or ()), make_row)
+
+
+def utc(column: SQLColumnExpression[datetime | None]) -> ColumnElement[datetime]:
+    """The moment without its zone: read the same whatever the session's time zone is."""
+    return func.timezone(literal_column("'UTC'"), column)
+
+
+COLUMNS: tuple[SQLColumnExpression[object], ...] = (
+    cast(col(Todo.id), Text),
+    col(Todo.title),
+    col(Todo.description),
+    col(Todo.completed),
+    col(Todo.priority),
+    col(Todo.tags),
+    col(Todo.due_on),
+    utc(col(Todo.due_at)),
+    col(Todo.timezone),
+    col(Todo.order),
+    utc(col(Todo.completed_at)),
+    utc(col(Todo.created_at)),
+    utc(col(Todo.updated_at)),
+    utc(col(Todo.deleted_at)),
+    col(Todo.version),
+)
+
+of_user = col(Todo.user_id) == bindparam("user_id", type_=Text)
+_this_todo = col(Todo.id) == bindparam("id", type_=Uuid)
+_live = col(Todo.deleted_at).is_(None)
+_state_of_user = col(UserState.user_id) == bindparam("user_id", type_=Text)
+
+_ONE: ColumnElement[int] = literal_column("1", Integer)
+_NOW_MILLISECONDS: ColumnElement[int] = literal_column(
+    "(extract(epoch FROM clock_timestamp()) * 1000)::bigint", BigInteger
+)
+_CLIENT_SET: dict[str, ColumnElement[Any]] = {
+    "title": bindparam("title", type_=Text),
+    "description": bindparam("description", type_=Text),
+    "completed": bindparam("completed", type_=Boolean),
+    "priority": bindparam("priority", type_=SmallInteger),
+    "tags": bindparam("tags", type_=ARRAY(Text)),
+    "due_on": bindparam("due_on", type_=Date),
+    "due_at": bindparam("due_at", type_=Timestamp),
+    "timezone": bindparam("timezone", type_=Text),
+    "order": bindparam("order", type_=Integer),
+}
+
+
+def _find() -> Statement[TodoRow]:
+    return compiled(select(*COLUMNS).where(of_user, _this_todo), TodoRow)
+
+
+def _get() -> Statement[TodoRow]:
+    return compiled(select(*COLUMNS).where(of_user, _this_todo, _live), TodoRow)
+
+
+def _begin_state() -> Statement[None]:
+    """A new user's row, so that there is one to lock; the number before the first is not given out."""
+    new = insert(UserState).values(
+        user_id=bindparam("user_id", type_=Text), seq=_NOW_MILLISECONDS - _ONE, live_count=literal_column("0")
+    )
+    return compiled(new.on_conflict_do_nothing(), lambda: None)
+
+
+def _lock_state() -> Statement[StateRow]:
+    return compiled(select(col(UserState.live_count)).where(_state_of_user).with_for_update(), StateRow)
+
+
+def _create() -> Statement[TodoRow]:
+    """Takes the next number, counts and inserts; returns no row where the quota is used up."""
+    first = insert(UserState).values(user_id=bindparam("user_id", type_=Text), seq=_NOW_MILLISECONDS, live_count=_ONE)
+    state = (
+        first.on_conflict_do_update(
+            index_elements=["user_id"],
+            set_={"seq": col(UserState.seq) + _ONE, "live_count": col(UserState.live_count) + _ONE},
+            where=col(UserState.live_count) < literal_column(str(QUOTA)),
+        )
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    row: dict[str, ColumnElement[Any]] = {
+        "user_id": bindparam("user_id", type_=Text),
+        "id": bindparam("id", type_=Uuid),
+        **_CLIENT_SET,
+        "completed_at": case((_CLIENT_SET["completed"], state.c.at), else_=null()),
+        "created_at": state.c.at,
+        "updated_at": state.c.at,
+        "version": state.c.seq,
+    }
+    source = select(*(value.label(name) for name, value in row.items()))
+    return compiled(insert(Todo).from_select(list(row), source).returning(*COLUMNS), TodoRow)
+
+
+def _replace() -> Statement[TodoRow]:
+    """Takes the next number and writes every field that a client sets; the user's state is locked before."""
+    state = (
+        update(UserState)
+        .where(_state_of_user)
+        .values(seq=col(UserState.seq) + _ONE)
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    completed_at = case((_CLIENT_SET["completed"], func.coalesce(col(Todo.completed_at), state.c.at)), else_=null())
+    change = (
+        update(Todo)
+        .where(of_user, _this_todo, _live)
+        .values(**_CLIENT_SET, completed_at=completed_at, updated_at=state.c.at, version=state.c.seq)
+    )
+    return compiled(change.returning(*COLUMNS), TodoRow)
+
+
+def _delete() -> Statement[DeletedRow]:
+    """Marks as deleted what matches `versions`, or whatever is there where `any_version`.
+
+    The user's state is locked by a statement before, so that the one snapshot of this one is the latest.
+    """
+    found = select(col(Todo.version)).where(of_user, _this_todo, _live).cte("found")
+    expected = or_(
+        bindparam("any_version", type_=Boolean),
+        found.c.version == any_(bindparam("versions", type_=ARRAY(BigInteger))),
+    )
+    state = (
+        update(UserState)
+        .where(_state_of_user, select(found).where(expected).exists())
+        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) - _ONE)
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    gone = (
+        update(Todo)
+        .where(of_user, _this_todo, _live)
+        .values(deleted_at=state.c.at, updated_at=state.c.at, version=state.c.seq)
+        .returning(col(Todo.version))
+        .cte("gone")
+    )
+    return compiled(select(found.c.version, select(gone.c.version).scalar_subquery()), DeletedRow)
+
+
+find = _find()
+"""The todo, deleted or not."""
+get = _get()
+"""The todo, unless it is deleted."""
+begin_state = _begin_state()
+lock_state = _lock_state()
+create = _create()
+replace = _replace()
+delete = _delete()
