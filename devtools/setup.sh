@@ -30,8 +30,7 @@ fi
 
 python=$(find_python)
 if [ -z "$python" ]; then
-    echo "Python 3.13 is missing. Install it (python.org, your package manager, 'pyenv install 3.13'" >&2
-    echo "or 'uv python install 3.13') or name it: make PYTHON=/path/to/python3.13" >&2
+    echo "Python 3.13 is missing: install it, or name it with make PYTHON=/path/to/python3.13 …" >&2
     exit 1
 fi
 
@@ -50,8 +49,11 @@ else
 fi
 
 echo "Installing the development environment into .venv" >&2
+# what runs from .venv goes on running: only a new place or a broken interpreter makes it anew
+if ! is_python_3_13 .venv/bin/python || [ "$(head -n 1 $stamp 2>/dev/null)" != "$(pwd)" ]; then
+    $uv venv --quiet --clear --python "$python" .venv
+fi
 rm -f $stamp
-$uv venv --quiet --clear --python "$python" .venv
 export VIRTUAL_ENV="$PWD/.venv"
 $uv pip sync --quiet --require-hashes requirements-dev.txt
 editables=$(for project in $projects; do printf -- '-e %s ' "$project"; done)

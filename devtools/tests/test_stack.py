@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -56,12 +57,12 @@ type Start = Callable[..., "Running"]
 class Running:
     """A stack in a folder of the test's own."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, command: list[str] | None = None, **environment: str) -> None:
         self.local = folder / "local"
         ports = {f"{name}_PORT": str(free_port()) for name in ("GATEWAY_ADMIN", "TODOS", "TODOS_ADMIN", "IDP")}
         self.environment = {**os.environ, "GATEWAY_PORT": str(free_port()), **ports, **environment}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, self.local, folder],
+            command or [sys.executable, "-c", MAIN, str(self.local), str(folder)],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -97,8 +98,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         program.chmod(0o755)
     stacks: list[Running] = []
 
-    def run(**environment: str) -> Running:
-        stacks.append(Running(tmp_path, **environment))
+    def run(command: list[str] | None = None, **environment: str) -> Running:
+        stacks.append(Running(tmp_path, command, **environment))
         return stacks[-1]
 
     yield run
@@ -113,6 +114,13 @@ def runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def wait_for_the_end_of(pids: dict[str, int]) -> None:
+    deadline = time.monotonic() + 5
+    while any(runs(pid) for pid in pids.values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_it_tells_every_part_and_where_everything_is(start: Start) -> None:
@@ -157,6 +165,20 @@ def test_a_signal_ends_everything_within_five_seconds_and_data_and_secrets_stay(
     assert len(keys) == 1
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_make_alone_ends_everything(start: Start, tmp_path: Path, number: signal.Signals) -> None:
+    if number != signal.SIGTERM and sys.platform != "linux":
+        pytest.skip("only Linux lets a child see this")
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(f"run:\n\t@exec {sys.executable} -c '{MAIN}' {tmp_path}/local {tmp_path}\n")
+    stack = start(command=["make", "-f", str(makefile), "run"])
+    stack.until("Ready in")
+    pids = stack.description["pids"]
+    assert stack.end(number) < 5
+    wait_for_the_end_of(pids)
+
+
 def test_when_a_part_dies_it_says_so_and_keeps_the_rest(start: Start) -> None:
     stack = start(STAND_IN_STUBBORN="1")
     stack.until("Ready in")
@@ -178,10 +200,7 @@ def test_nothing_outlives_a_killed_stack_and_the_next_one_starts(start: Start) -
     pids = stack.description["pids"]
     stack.end(signal.SIGKILL)
     if sys.platform == "linux":
-        deadline = time.monotonic() + 5
-        while any(runs(pid) for pid in pids.values()):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for_the_end_of(pids)
         start().until("Ready in")
 
 

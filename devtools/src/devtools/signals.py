@@ -1,8 +1,10 @@
 """Signals as something to wait for, so that they interrupt a program only where it waits."""
 
 import os
+import re
 import select
 import signal
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -52,3 +54,17 @@ class Signals:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if number in STOP:
             self._stop = True
+
+
+def parent_is_interrupted() -> bool:
+    """Whether the parent is inside its handler of SIGINT (Linux; elsewhere never).
+
+    make, sent SIGINT alone and not with its whole process group, tells its children nothing and waits for them;
+    what shows is that it blocks the signal meanwhile (proc_pid_status(5)).
+    """
+    try:
+        status = Path(f"/proc/{os.getppid()}/status").read_text()
+    except OSError:
+        return False
+    blocked = re.search(r"^SigBlk:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(blocked and int(blocked[1], 16) >> (signal.SIGINT - 1) & 1)

@@ -14,16 +14,18 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from devtools.addresses import AddressError, Ports
 from devtools.files import write_private
+from devtools.parts import Part, answers, has_ended_well, runs, start_parts
 from devtools.postgres import LocalPostgres
-from devtools.processes import LOOPBACK, Child, StartError, end_with_parent, run_to_end, stop_all, wait_until
-from devtools.signals import Signals, StopRequestedError
+from devtools.processes import LOOPBACK, Child, StartError, end_with_parent, stop_all
+from devtools.signals import Signals, StopRequestedError, parent_is_interrupted
 from devtools.token import LOCAL, fetch_token
 from devtools.valkey import LocalValkey
 
@@ -31,6 +33,8 @@ READY_SECONDS = 60
 IDENTITY_KEY_BYTES = 32
 # two rounds of these, and what follows, stay below the 5 s in which everything has to stop
 GRACE_SECONDS = 1.5
+PARENT_SECONDS = 0.5
+"""How often to look whether make was interrupted; everything else comes as a signal."""
 
 
 class AlreadyRunningError(Exception):
@@ -53,33 +57,21 @@ class Stack:
         self._valkey = LocalValkey(local / "valkey", ports.valkey, log=self._logs / "valkey.log")
         self._started: dict[str, Child] = {}
         self._ended: set[str] = set()
+        self._under_make = "MAKELEVEL" in os.environ
 
     def start(self) -> None:
-        """Start every part, each when what it needs is ready, and write `stack.json`.
+        """Start every part and write `stack.json`.
 
         Raises:
             StartError: a part did not start.
             StopRequestedError: a stop signal came meanwhile.
         """
-        pause, ports, urls = self._signals.pause, self._ports, self._ports.urls
-        with _step("PostgreSQL", f"{LOOPBACK}:{ports.postgres}"):
-            self._postgres.start(pause, READY_SECONDS)
-            self._started["postgres"] = self._postgres.child
-        with _step("migration", "database todos"):
-            run_to_end(self._service("todos", "migrate", log="migration"), READY_SECONDS, pause)
-        with _step("Valkey", f"{LOOPBACK}:{ports.valkey}"):
-            self._valkey.start(pause, READY_SECONDS)
-            self._started["valkey"] = self._valkey.child
-        with _step("identity provider", urls["idp"]):
-            self._start_provider()
-        for name in ("todos", "gateway"):
-            with _step(name, f"{urls[name]}   admin {urls[f'{name}_admin']}"):
-                self._started[name] = self._service(name, "serve", log=name)
-                self._await(self._started[name], f"{urls[f'{name}_admin']}/healthz/ready")
+        start_parts(self._parts(), READY_SECONDS, self._signals.pause)
+        del self._started["migration"]
         write_private(self._local / "stack.json", json.dumps(self._description(), indent=2) + "\n")
 
     def watch(self) -> None:
-        """Say so when a part ends, and keep the rest running.
+        """Say so when a part ends, and keep the rest running, until make is interrupted.
 
         Raises:
             StopRequestedError: a stop signal has come.
@@ -89,25 +81,54 @@ class Stack:
                 if not child.alive and name not in self._ended:
                     self._ended.add(name)
                     print(f"{name} has ended ({child.outcome}); the rest runs on. Its log: {_shown(child.log)}")
-            self._signals.pause(None)
+            self._signals.pause(PARENT_SECONDS)
+            if self._under_make and parent_is_interrupted():
+                return
 
     def stop(self) -> None:
         """Stop what runs, the servers after those that use them."""
         (self._local / "stack.json").unlink(missing_ok=True)
-        for names in (("gateway", "todos", "idp"), ("valkey", "postgres")):
+        for names in (("gateway", "todos", "migration", "idp"), ("valkey", "postgres")):
             stop_all([self._started[name] for name in names if name in self._started], GRACE_SECONDS)
 
-    def _start_provider(self) -> None:
+    def _parts(self) -> list[Part]:
+        ports, urls = self._ports, self._ports.urls
+
+        def service(name: str, needs: Collection[str]) -> Part:
+            admin = urls[f"{name}_admin"]
+            begin = partial(self._service, name, "serve", name)
+            return Part(name, f"{urls[name]}   admin {admin}", needs, begin, answers(f"{admin}/healthz/ready"))
+
+        discovery = f"{urls['idp']}/.well-known/openid-configuration"
+        migrate = partial(self._service, "todos", "migrate", "migration")
+        return [
+            Part("identity provider", urls["idp"], (), self._provider, answers(discovery)),
+            Part("PostgreSQL", f"{LOOPBACK}:{ports.postgres}", (), partial(self._server, "postgres"), runs),
+            Part("migration", "database todos", ("PostgreSQL",), migrate, has_ended_well),
+            Part("Valkey", f"{LOOPBACK}:{ports.valkey}", (), partial(self._server, "valkey"), runs),
+            service("gateway", ("Valkey", "identity provider")),
+            service("todos", ("migration",)),
+        ]
+
+    def _server(self, name: str) -> Child:
+        server = self._postgres if name == "postgres" else self._valkey
+        server.start(self._signals.pause, READY_SECONDS)
+        self._started[name] = server.child
+        return server.child
+
+    def _provider(self) -> Child:
         command = [sys.executable, "-m", "devtools.idp", "--port", str(self._ports.idp)]
         self._started["idp"] = Child("The identity provider", command, self._logs / "idp.log")
-        self._await(self._started["idp"], f"{self._ports.urls['idp']}/.well-known/openid-configuration")
+        return self._started["idp"]
 
-    def _service(self, name: str, verb: str, *, log: str) -> Child:
+    def _service(self, name: str, verb: str, log: str) -> Child:
         settings = self._gateway_settings() if name == "gateway" else self._todos_settings()
         if verb == "migrate":
             settings["TODOS_MIGRATION_DATABASE_URL"] = self._postgres.owner_url()
         command: list[str | Path] = [self._programs / name, verb]
-        return Child(f"{name} {verb}", command, self._logs / f"{log}.log", environment={**os.environ, **settings})
+        environment = {**os.environ, **settings}
+        self._started[log] = Child(f"{name} {verb}", command, self._logs / f"{log}.log", environment=environment)
+        return self._started[log]
 
     def _todos_settings(self) -> dict[str, str]:
         return {
@@ -132,17 +153,6 @@ class Stack:
             "GATEWAY_REDIS_URL": self._valkey.url,
             "GATEWAY_DRAIN_SECONDS": "0",
         }
-
-    def _await(self, child: Child, url: str) -> None:
-        with httpx.Client(trust_env=False, timeout=1) as client:
-
-            def answers() -> bool:
-                try:
-                    return client.get(url).is_success
-                except httpx.TransportError:
-                    return False
-
-            wait_until(answers, child, READY_SECONDS, self._signals.pause)
 
     def _description(self) -> dict[str, object]:
         return {
@@ -176,11 +186,11 @@ def _run(local: Path, programs: Path, signals: Signals) -> None:
     began = time.monotonic()
     print(f"Starting; data and logs are in {_shown(local)}")
     try:
-        stack.start()
-        print(f"Ready in {time.monotonic() - began:.1f} s. Ctrl-C stops everything; the data stay.")
-        print(_examples(ports.urls))
-        stack.watch()
-    except StopRequestedError:
+        with contextlib.suppress(StopRequestedError):
+            stack.start()
+            print(f"Ready in {time.monotonic() - began:.1f} s. Ctrl-C stops everything; the data stay.")
+            print(_examples(ports.urls))
+            stack.watch()
         print("Stopping")
     finally:
         stack.stop()
@@ -203,18 +213,6 @@ def _only_one(local: Path) -> Iterator[None]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
-
-
-@contextlib.contextmanager
-def _step(name: str, address: str) -> Iterator[None]:
-    print(f"  {name:<18} {address:<58} ", end="")
-    began = time.monotonic()
-    try:
-        yield
-    except BaseException:
-        print("not ready")
-        raise
-    print(f"{time.monotonic() - began:5.1f} s")
 
 
 def _examples(urls: Mapping[str, str]) -> str:
