@@ -1,134 +1,12 @@
-"""A migrated database and the service over real sockets, signed to as the gateway signs."""
+"""A migrated database, shared by the tests of a worker: each test has users of its own."""
 
-import asyncio
-import base64
-import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
+from collections.abc import AsyncIterator, Iterator
 
-import httpx
 import psycopg
 import pytest
-import uvicorn
-from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 
 from devtools.postgres import LocalPostgres
-from identity import Keyring, sign
-from runtime.identifiers import new_uuid
-from todos.app import open_service
-from todos.migrate import migrate
-from todos.settings import MigrateSettings, ServeSettings
-
-KEYS_TEXT = "k1:" + base64.urlsafe_b64encode(b"k" * 32).decode()
-KEYS = Keyring.parse(KEYS_TEXT)
-DATABASE = "todos_service"
-
-
-@dataclass
-class Client:
-    """One user, whose requests are signed over the very bytes that go out."""
-
-    http: httpx.AsyncClient
-    user: str = field(default_factory=lambda: f"user-{uuid4()}")
-
-    async def send(
-        self,
-        method: str,
-        target: str,
-        *,
-        json_body: Any = None,
-        body: bytes = b"",
-        headers: dict[str, str] | None = None,
-    ) -> httpx.Response:
-        given = {"content-type": "application/json"} if json_body is not None else {}
-        if json_body is not None:
-            body = json.dumps(json_body).encode()
-        return await self.http.send(self.signed(method, target, body, {**given, **(headers or {})}))
-
-    def signed(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> httpx.Request:
-        url = httpx.URL(str(self.http.base_url).rstrip("/") + target)
-        path, _, query = url.raw_path.partition(b"?")
-        signature = sign(
-            KEYS,
-            method=method,
-            path=path,
-            query=query,
-            user_id=self.user.encode(),
-            request_id=new_uuid().encode(),
-            body=body,
-            now=int(time.time()),
-        )
-        fields = [(name.encode(), value.encode()) for name, value in headers.items()]
-        return httpx.Request(method, url, headers=[*fields, *signature], content=body)
-
-    async def create(self, **fields: Any) -> dict[str, Any]:
-        answer = await self.send("POST", "/v1/todos", json_body={"title": "a todo", **fields})
-        assert answer.status_code == 201, answer.text
-        created: dict[str, Any] = answer.json()
-        return created
-
-    async def get(self, target: str, headers: dict[str, str] | None = None) -> httpx.Response:
-        return await self.send("GET", target, headers=headers)
-
-
-@dataclass
-class Running:
-    """A service that listens, and new clients of it."""
-
-    port: int
-    registry: CollectorRegistry
-    ready: asyncio.Event
-    http: httpx.AsyncClient
-    readiness: Callable[[], Any]
-
-    def user(self, name: str | None = None) -> Client:
-        return Client(self.http, name) if name else Client(self.http)
-
-
-@asynccontextmanager
-async def running(database_url: str, *, wait: bool = True, **settings: Any) -> AsyncIterator[Running]:
-    """The service on a free port, in this process; `wait` until it is ready."""
-    chosen = ServeSettings(
-        database_url=SecretStr(database_url),
-        identity_keys=SecretStr(KEYS_TEXT),
-        **{"pool_size": 4, **settings},
-    )
-    async with open_service(chosen) as service:
-        server = uvicorn.Server(
-            uvicorn.Config(service.app, port=0, lifespan="off", ws="none", log_config=None, access_log=False)
-        )
-        ready = asyncio.Event()
-
-        async def background() -> None:
-            await service.background()
-            ready.set()
-
-        listener = uvicorn.Config(service.app, port=0).bind_socket()
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve(sockets=[listener]))
-            starting = group.create_task(background())
-            port = listener.getsockname()[1]
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-                if wait:
-                    await ready.wait()
-                yield Running(port, service.registry, ready, http, service.readiness)
-            starting.cancel()
-            server.should_exit = True
-            await serving
-
-
-def migrate_database(postgres: LocalPostgres, database: str) -> list[str]:
-    settings = MigrateSettings(
-        database_url=SecretStr(postgres.app_url(database)),
-        migration_database_url=SecretStr(postgres.owner_url(database)),
-    )
-    return list(migrate(settings))
+from services.todos.tests.serving import DATABASE, Client, Running, migrate_database, running
 
 
 @pytest.fixture(scope="session")
@@ -166,10 +44,3 @@ def superuser(migrated: LocalPostgres) -> Iterator[psycopg.Connection]:
     """Sees and changes everything."""
     with psycopg.connect(migrated.superuser_url(DATABASE), autocommit=True) as connection:
         yield connection
-
-
-def address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    assert parts.hostname
-    assert parts.port
-    return parts.hostname, parts.port
