@@ -31,8 +31,8 @@ from devtools.valkey import LocalValkey
 
 READY_SECONDS = 60
 IDENTITY_KEY_BYTES = 32
-# two rounds of these, and what follows, stay below the 5 s in which everything has to stop
-GRACE_SECONDS = 1.5
+STOPPING = ((("gateway", "todos", "migration", "idp"), 1.5), (("valkey", "postgres"), 2.5))
+"""Who stops in which round, and for how many seconds in order; together below the 5 s that all of it may take."""
 PARENT_SECONDS = 0.5
 """How often to look whether make was interrupted; everything else comes as a signal."""
 
@@ -66,6 +66,7 @@ class Stack:
             StartError: a part did not start.
             StopRequestedError: a stop signal came meanwhile.
         """
+        (self._local / "stack.json").unlink(missing_ok=True)
         start_parts(self._parts(), READY_SECONDS, self._signals.pause)
         del self._started["migration"]
         write_private(self._local / "stack.json", json.dumps(self._description(), indent=2) + "\n")
@@ -88,8 +89,8 @@ class Stack:
     def stop(self) -> None:
         """Stop what runs, the servers after those that use them."""
         (self._local / "stack.json").unlink(missing_ok=True)
-        for names in (("gateway", "todos", "migration", "idp"), ("valkey", "postgres")):
-            stop_all([self._started[name] for name in names if name in self._started], GRACE_SECONDS)
+        for names, grace_seconds in STOPPING:
+            stop_all([self._started[name] for name in names if name in self._started], grace_seconds)
 
     def _parts(self) -> list[Part]:
         ports, urls = self._ports, self._ports.urls
