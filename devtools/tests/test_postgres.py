@@ -137,6 +137,16 @@ def test_root_without_user_namespaces_becomes_nobody(
     assert Path(f"/proc/{server.child.pid}").stat().st_uid == module.NOBODY.uid
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_a_folder_closed_to_nobody_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody: tuple[list[str], Account | None] = ([], module.NOBODY)
+    monkeypatch.setattr(module, "_disguise", lambda: nobody)
+    tmp_path.chmod(0o700)
+    with pytest.raises(StartError, match=f"may not enter {tmp_path}") as refused:
+        LocalPostgres(tmp_path / "postgres").start()
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
 def test_servers_die_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)

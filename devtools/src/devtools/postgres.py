@@ -51,9 +51,8 @@ class LocalPostgres:
 
     `todos_owner` owns the database `todos`, and every further one made here; `todos_app` owns nothing. Neither
     is a superuser or bypasses row-level security. The random passwords lie in `folder`, readable by its owner
-    alone. `durable=False` is faster; then data survive a killed server, not
-    a power cut. As root the server runs in a
-    user namespace, or as nobody where namespaces are not allowed.
+    alone. `durable=False` is faster; then the data survive a killed server, not a power cut. As root the server
+    runs in a user namespace, or as nobody where namespaces are not allowed.
     """
 
     def __init__(self, folder: Path, port: int | None = None, *, durable: bool = True, log: Path | None = None) -> None:
@@ -171,6 +170,7 @@ class LocalPostgres:
         self._folder.mkdir(parents=True, exist_ok=True)
         if account:
             shutil.chown(self._folder, account.uid, account.gid)
+            _require_access(account, self._folder, BINARIES / "postgres")
         stored = self._folder / "passwords.json"
         if not stored.exists():
             passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
@@ -221,6 +221,16 @@ class LocalPostgres:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         self._frozen = []
+
+
+def _require_access(account: Account, *paths: Path) -> None:
+    for path in paths:
+        probe = ["test", "-x", str(path)]
+        if subprocess.run(probe, user=account.uid, group=account.gid, extra_groups=[], check=False).returncode:
+            raise StartError(
+                f"PostgreSQL refuses to run as root, and user {account.uid}, as whom it would run, may not enter "
+                f"{path}: be another user than root, or put the checkout where every user may go"
+            )
 
 
 @functools.cache
