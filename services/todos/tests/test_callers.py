@@ -1,0 +1,139 @@
+"""Nothing is answered to a caller that the gateway did not sign for."""
+
+import asyncio
+import socket
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from identity import Keyring, sign
+from services.todos.tests.serving import KEYS, Client, Running
+from todos.caller import MAX_BODY_BYTES
+
+TODO = b'{"title": "x"}'
+JSON = {"content-type": "application/json"}
+
+
+def headers_for(**changes: Any) -> list[tuple[bytes, bytes]]:
+    request: dict[str, Any] = {
+        "keys": KEYS,
+        "method": "POST",
+        "path": b"/v1/todos",
+        "query": b"",
+        "user_id": b"alice",
+        "request_id": b"0192f7c0-0000-7000-8000-000000000000",
+        "body": TODO,
+        "now": int(time.time()),
+        **changes,
+    }
+    return [*sign(**request), (b"content-type", b"application/json")]
+
+
+async def post(service: Running, headers: Any, target: str = "/v1/todos", body: bytes = TODO) -> httpx.Response:
+    return await service.http.post(target, headers=headers, content=body)
+
+
+def assert_refused(answer: httpx.Response) -> None:
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["code"] == "unauthenticated"
+    assert answer.json()["instance"] == f"urn:uuid:{answer.headers['x-request-id']}"
+
+
+def refusals(service: Running, reason: str) -> float:
+    return service.registry.get_sample_value("todos_identity_refused_total", {"reason": reason}) or 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"user_id": b"bob"}, "signature"),
+        ({"method": "PUT"}, "signature"),
+        ({"path": b"/v1/todo"}, "signature"),
+        ({"query": b"a=1"}, "signature"),
+        ({"body": b'{"title": "y"}'}, "digest"),
+        ({"body": b""}, "malformed"),
+        ({"keys": Keyring({"k1": b"x" * 32})}, "signature"),
+        ({"keys": Keyring({"k9": b"k" * 32})}, "unknown_key"),
+        ({"now": int(time.time()) - 60}, "expired"),
+        ({"now": int(time.time()) + 3600}, "not_yet_valid"),
+    ],
+)
+async def test_a_signature_for_something_else_is_refused(
+    service: Running, changes: dict[str, Any], reason: str
+) -> None:
+    headers = headers_for(**changes)
+    if "user_id" in changes:
+        headers = [(name, b"alice" if name == b"x-user-id" else value) for name, value in headers]
+    assert_refused(await post(service, headers))
+    assert refusals(service, reason) == 1
+
+
+async def test_a_request_without_a_signature_is_refused_whatever_it_asks_for(service: Running) -> None:
+    for method, target in [
+        ("GET", "/v1/todos"),
+        ("GET", "/nope"),
+        ("TRACE", "/v1/todos"),
+        ("GET", "/docs"),
+        ("HEAD", "/"),
+    ]:
+        answer = await service.http.request(method, target, headers={"x-user-id": "alice"})
+        if method == "HEAD":
+            assert answer.status_code == 401
+        else:
+            assert_refused(answer)
+    assert refusals(service, "missing") == 5
+
+
+async def test_a_changed_target_is_refused(service: Running) -> None:
+    assert_refused(await post(service, headers_for(), "/v1/todos?a=1"))
+    assert_refused(await post(service, headers_for(), "/v1/%74odos"))
+    assert_refused(await service.http.put("/v1/todos", headers=headers_for(), content=TODO))
+
+
+async def test_a_write_is_taken_once(service: Running) -> None:
+    headers = headers_for()
+    assert (await post(service, headers)).status_code == 201
+    assert_refused(await post(service, headers))
+    assert refusals(service, "replay") == 1
+
+
+async def test_of_equal_writes_at_the_same_time_one_is_taken(service: Running) -> None:
+    headers = headers_for(request_id=b"0192f7c0-0000-7000-8000-000000000001")
+    answers = await asyncio.gather(*(post(service, headers) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [201] + [401] * 7
+
+
+async def test_a_read_may_be_sent_again(service: Running) -> None:
+    headers = headers_for(method="GET", body=b"")
+    for _ in range(2):
+        assert (await service.http.get("/v1/todos", headers=headers)).status_code == 200
+
+
+async def test_a_proven_caller_sees_the_gateways_request_id(alice: Client) -> None:
+    request = alice.signed("GET", "/v1/nope", b"", {})
+    answer = await alice.http.send(request)
+    assert answer.headers["x-request-id"] == request.headers["x-request-id"]
+    assert answer.json()["instance"] == f"urn:uuid:{request.headers['x-request-id']}"
+
+
+async def test_a_body_of_more_than_a_mebibyte_is_refused_before_it_is_read_whole(service: Running) -> None:
+    answer = await post(service, headers_for(), body=b"x" * (MAX_BODY_BYTES + 1))
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "content_too_large"
+    assert answer.headers["connection"] == "close"
+
+
+async def test_a_body_of_a_mebibyte_is_read(alice: Client) -> None:
+    answer = await alice.send("POST", "/v1/todos", body=b" " * (MAX_BODY_BYTES - len(TODO)) + TODO, headers=JSON)
+    assert answer.status_code == 201
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_body_changes_nothing(service: Running, alice: Client) -> None:
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        connection.sendall(b"POST /v1/todos HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    assert (await alice.get("/v1/todos")).json() == []
