@@ -122,6 +122,7 @@ async def running(database_url: str, *, wait: bool = True, **settings: Any) -> A
             starting.cancel()
             server.should_exit = True
             await serving
+            listener.close()
 
 
 def migrate_database(postgres: LocalPostgres, database: str) -> list[str]:

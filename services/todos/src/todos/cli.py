@@ -12,7 +12,6 @@ from runtime import logs
 from runtime.serve import Listeners, StartRefusedError, run
 from runtime.settings import load
 from todos.app import open_service
-from todos.migrate import MigrationError, migrate
 from todos.settings import DatabaseSettings, MigrateSettings, ServeSettings
 from todos.startcheck import check
 
@@ -61,6 +60,9 @@ def _check() -> int:
 
 
 def _migrate() -> int:
+    # serving has no use for Alembic, whose import takes longer than all the rest of the start
+    from todos.migrate import MigrationError, migrate  # noqa: PLC0415
+
     settings = load(MigrateSettings)
     try:
         for line in migrate(settings):

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from runtime.problems import ProblemError, retry_after
 
 CONNECT_SECONDS = 3
-ACQUIRE_SECONDS = 3
+ACQUIRE_SECONDS = 2
 """How long a request waits for a connection."""
 MAX_LIFETIME_SECONDS = 240
 """Poolers and load balancers in between drop connections after five minutes."""

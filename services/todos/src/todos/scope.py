@@ -5,6 +5,9 @@ compares each row to. Statements go out in pipelines: a read is one round trip, 
 """
 
 import asyncio
+import contextlib
+import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -23,6 +26,9 @@ from todos.statements import Command, Runnable
 
 ATTEMPTS = 3
 """How often a transaction that lost against another one is tried."""
+
+GRACE_SECONDS = 1
+"""How much longer than one statement a transaction may take before the connection is given up."""
 
 _SHUTDOWNS = (AdminShutdown, CrashShutdown)
 _SET_USER = b"SELECT set_config('app.user_id', $1, true), set_config('statement_timeout', $2, true)"
@@ -81,7 +87,7 @@ class Scope:
         self._database = database
         self._user_id = user_id
         self._statement_timeout = str(int(database.statement_seconds * 1000))
-        self._seconds = ACQUIRE_SECONDS + database.statement_seconds
+        self._seconds = database.statement_seconds + GRACE_SECONDS
 
     async def read[Row](self, command: Command[Row]) -> Sequence[Row]:
         """Run one statement that changes nothing; once more, where the connection broke under it.
@@ -90,11 +96,10 @@ class Scope:
             ProblemError: `database_unavailable`.
         """
         with answering_unavailable():
-            async with asyncio.timeout(self._seconds):
-                try:
-                    return await self._read(command)
-                except _BrokenConnectionError:
-                    return await self._read(command)
+            try:
+                return await self._read(command)
+            except _BrokenConnectionError:
+                return await self._read(command)
 
     async def _read[Row](self, command: Command[Row]) -> Sequence[Row]:
         async with self._transaction() as transaction:
@@ -110,28 +115,31 @@ class Scope:
             ProblemError: `database_unavailable`, or what `work` raised.
         """
         with answering_unavailable():
-            async with asyncio.timeout(self._seconds):
-                for _ in range(ATTEMPTS - 1):
-                    try:
-                        async with self._transaction() as transaction:
-                            return await work(transaction)
-                    except (SerializationFailure, DeadlockDetected):
-                        continue
-                async with self._transaction() as transaction:
-                    return await work(transaction)
+            for _ in range(ATTEMPTS - 1):
+                try:
+                    async with self._transaction() as transaction:
+                        return await work(transaction)
+                except (SerializationFailure, DeadlockDetected):
+                    continue
+            async with self._transaction() as transaction:
+                return await work(transaction)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Transaction]:
         if not self._database.fit:
             raise unavailable()
         connection = await self._open_connection()
+        guard = _Guard(connection, self._seconds)
         try:
             yield Transaction(connection, self._user_id, self._statement_timeout)
         except psycopg.OperationalError as error:
+            if guard.hung_up:
+                raise TimeoutError from None
             if connection.closed or isinstance(error, _SHUTDOWNS):
                 raise _BrokenConnectionError(error.sqlstate) from None
             raise
         finally:
+            guard.end()
             await self._database.pool.putconn(connection)
 
     async def _open_connection(self) -> Connection:
@@ -142,6 +150,27 @@ class Scope:
                 return connection
             await connection.close()
             await pool.putconn(connection)
+
+
+class _Guard:
+    """Hangs up on a server that has not answered in time, so that whoever waits for it goes on at once.
+
+    A cancelled task would instead ask that server, for seconds, to cancel the statement.
+    """
+
+    def __init__(self, connection: Connection, seconds: float) -> None:
+        self.hung_up = False
+        self._connection = connection
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._hang_up)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _hang_up(self) -> None:
+        self.hung_up = True
+        with contextlib.suppress(psycopg.OperationalError, OSError):  # it is closed already
+            with socket.socket(fileno=os.dup(self._connection.fileno())) as same_socket:
+                same_socket.shutdown(socket.SHUT_RDWR)
 
 
 class _BrokenConnectionError(psycopg.OperationalError):

@@ -1,0 +1,64 @@
+"""A relay before PostgreSQL that counts round trips, and cuts connections on request."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+
+@dataclass
+class Relay:
+    """`turns` grows whenever a client speaks after the server, or first; `cut` ends the next so many turns."""
+
+    url: str = ""
+    turns: int = 0
+    cut: int = 0
+
+
+@asynccontextmanager
+async def relay(database_url: str) -> AsyncIterator[Relay]:
+    """Relay to the server of `database_url`; `Relay.url` goes through it."""
+    parts = urlsplit(database_url)
+    state = Relay()
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writers.update({client_writer, server_writer})
+        server_spoke = True
+
+        async def upward() -> None:
+            nonlocal server_spoke
+            while data := await client_reader.read(1 << 20):
+                if server_spoke:
+                    server_spoke = False
+                    state.turns += 1
+                    if state.cut:
+                        state.cut -= 1
+                        break
+                server_writer.write(data)
+            server_writer.close()
+            client_writer.close()
+
+        async def downward() -> None:
+            nonlocal server_spoke
+            while data := await server_reader.read(1 << 20):
+                server_spoke = True
+                client_writer.write(data)
+            client_writer.close()
+
+        try:
+            await asyncio.gather(upward(), downward())
+        except ConnectionError:
+            client_writer.close()
+            server_writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    credentials = parts.netloc.rpartition("@")[0]
+    state.url = urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{port}"))
+    yield state
+    server.close()
+    for writer in writers:
+        writer.close()
