@@ -4,6 +4,7 @@ Every xdist worker has its own `postgres` and `valkey_server`; tests share them 
 test that stops, kills or freezes a server asks for `own_postgres` or `own_valkey`.
 """
 
+import asyncio
 import contextlib
 import itertools
 import tempfile
@@ -12,11 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from devtools.postgres import LocalPostgres
 from devtools.valkey import LocalValkey
 
 _numbers = itertools.count(1)
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every asynchronous test runs on the loop that the services run on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import uvicorn
 from prometheus_client import CollectorRegistry
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from devtools.testing.tokens import Signer, good_claims
 from gateway.service import open_gateway
 from gateway.settings import Settings
-from runtime.serve import Service, listen
+from runtime.serve import Service, http_server, listen
 
 IDENTITY_KEYS = "k1:" + "A" * 43
 
@@ -94,13 +93,10 @@ async def running_gateway(*, wait_for_keys: bool = True) -> AsyncIterator[Runnin
 
 @contextlib.asynccontextmanager
 async def _listening(service: Service) -> AsyncIterator[int]:
-    config = uvicorn.Config(
-        service.app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False
-    )
-    server = uvicorn.Server(config)
+    server = http_server(service.app, keepalive_seconds=75)
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        task = asyncio.create_task(server._serve([listener]))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
         yield port
         server.should_exit = True
         await task

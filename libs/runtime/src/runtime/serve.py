@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -134,8 +135,8 @@ async def _serve(
     def readiness() -> dict[str, bool]:
         return {**service.readiness(), "serving": not draining.active}
 
-    public = _server(draining, listeners.keepalive_seconds)
-    admin = _server(admin_app(readiness, service.registry), listeners.keepalive_seconds)
+    public = http_server(draining, listeners.keepalive_seconds)
+    admin = http_server(admin_app(readiness, service.registry), listeners.keepalive_seconds)
     async with asyncio.TaskGroup() as group:
         admin_task = group.create_task(admin.serve(sockets=[admin_socket]))
         public_task = group.create_task(public.serve(sockets=[public_socket]))
@@ -155,7 +156,8 @@ async def _serve(
     log.info("stopped")
 
 
-def _server(app: App, keepalive_seconds: int) -> _Server:
+def http_server(app: App, keepalive_seconds: int) -> uvicorn.Server:
+    """The HTTP server both services use; `serve(sockets=[…])` runs it until `should_exit` is set."""
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -185,7 +187,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
     except OSError as error:
-        raise PortTakenError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+        raise PortTakenError(f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}") from None
     # accepted sockets inherit it; without it asyncio leaves Nagle on, and each answer waits 40 ms for an ACK
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -74,11 +74,15 @@ class Gateway:
         except AuthenticationError as failure:
             request.failure = failure.reason
             if failure.reason not in UNCOUNTED:
-                try:
-                    await self._limiter.count_auth_failure(request.client_address)
-                except ProblemError:
-                    request.failure = "rate_limited"
-                    raise
+                await self._count_failure(request)
+            raise
+
+    async def _count_failure(self, request: "_Request") -> None:
+        try:
+            request.limit_headers = await self._limiter.count_auth_failure(request.client_address)
+        except ProblemError as problem:
+            if problem.code == "rate_limited":
+                request.failure = "rate_limited"
             raise
 
     async def _forward(self, request: "_Request", host: bytes, body: bytes) -> None:

@@ -35,7 +35,15 @@ UpstreamUrl = Annotated[
     AfterValidator(_plain),
     AfterValidator(_without_path),
 ]
-RedisUrl = Annotated[SecretStr, Field(pattern=r"^rediss?://")]
+
+
+def _redis(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://")):
+        raise ValueError("must start with redis:// or rediss://")
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
 
 
 def _keyring(value: object) -> object:

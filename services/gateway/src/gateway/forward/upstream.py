@@ -6,7 +6,7 @@ says more than was asked is closed, so that no answer reaches another request.
 
 import asyncio
 from collections.abc import Callable
-from typing import override
+from typing import cast, override
 
 from gateway.forward.exchange import Exchange, UpstreamError
 
@@ -123,8 +123,7 @@ class _Connection(asyncio.Protocol):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_connection gives
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:

@@ -67,20 +67,12 @@ class Limiter:
                 Redis is away and the setting is `closed`.
         """
         verdicts = await self._judge(f"user:{user_id}", self._writing if write else self._reading)
-        headers = _headers(verdicts)
-        if any(not verdict.allowed for verdict in verdicts):
-            raise _limited(verdicts, headers)
-        return headers
+        return _passed_or_limited(verdicts)
 
-    async def count_auth_failure(self, address: str) -> None:
-        """Charge one failed authentication of this client address.
-
-        Raises:
-            ProblemError: `rate_limited` where there were too many.
-        """
+    async def count_auth_failure(self, address: str) -> Headers:
+        """Charge one failed authentication of this client address; returns and raises as `admit`."""
         verdicts = await self._judge(f"address:{address}", self._failing)
-        if any(not verdict.allowed for verdict in verdicts):
-            raise _limited(verdicts, [])
+        return _passed_or_limited(verdicts)
 
     async def _judge(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
         if not policies:
@@ -133,9 +125,12 @@ def _headers(verdicts: Sequence[Verdict]) -> Headers:
     return [(b"ratelimit", state.encode()), (b"ratelimit-policy", policy.encode())]
 
 
-def _limited(verdicts: Sequence[Verdict], headers: Headers) -> ProblemError:
+def _passed_or_limited(verdicts: Sequence[Verdict]) -> Headers:
+    headers = _headers(verdicts)
+    if all(verdict.allowed for verdict in verdicts):
+        return headers
     wait = max(_seconds(verdict.retry) for verdict in verdicts)
-    return ProblemError("rate_limited", "Too many requests.", headers=[*headers, retry_after(wait)])
+    raise ProblemError("rate_limited", "Too many requests.", headers=[*headers, retry_after(wait)])
 
 
 def _seconds(microseconds: int) -> int:

@@ -1,0 +1,420 @@
+"""What reaches the upstream, what comes back, and what its faults look like from outside."""
+
+import asyncio
+import base64
+import gzip
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from gateway_harness import IDENTITY_KEYS, Provider, Running, StartGateway, until
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devtools.testing.servers import Reply, Request, ScriptedServer, reply
+from gateway.forward import fields
+from gateway.forward.exchange import Exchange, UpstreamError
+from gateway.forward.upstream import Upstream
+from identity import Keyring, verify
+from runtime.identifiers import is_canonical_uuid
+
+
+def authorized(provider: Provider, **headers: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {provider.token()}", **headers}
+
+
+def proven_user(request: Request) -> str:
+    path, _, query = request.target.partition("?")
+    headers = [(name.encode(), value.encode()) for name, value in request.headers]
+    created = int(request["signature-input"].partition("created=")[2].partition(";")[0])
+    identity = verify(
+        Keyring.parse(IDENTITY_KEYS),
+        method=request.method,
+        path=path.encode(),
+        query=query.encode(),
+        headers=headers,
+        body=request.body,
+        now=created,
+    )
+    return identity.user_id
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+async def test_every_forwarded_request_proves_its_user_by_signature(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, method: str
+) -> None:
+    body = b'{"title":"x"}' if method in {"POST", "PUT", "PATCH"} else b""
+    headers = authorized(provider, **{"Content-Type": "application/json"})
+    response = await gateway.client.request(method, "/v1/todos?a=1", headers=headers, content=body)
+    [request] = upstream.requests
+    assert proven_user(request) == "alice"
+    assert (request.method, request.body) == (method, body)
+    assert request["x-request-id"] == response.headers["x-request-id"]
+    assert is_canonical_uuid(request["x-request-id"])
+
+
+async def test_what_a_client_says_of_identity_or_origin_is_dropped(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    forged = {
+        "X-User-Id": "mallory",
+        "X-Request-Id": "mine",
+        "Signature": "gateway=:AAAA:",
+        "Signature-Input": "gateway=()",
+        "Content-Digest": "sha-256=:AAAA:",
+        "X-Forwarded-For": "203.0.113.9",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "gopher",
+        "X-Forwarded-Prefix": "/evil",
+        "Forwarded": "for=203.0.113.9",
+        "Cookie": "session=1",
+        "X-Anything": "1",
+    }
+    response = await gateway.client.post("/v1/todos", headers=authorized(provider, **forged), content=b"{}")
+    [request] = upstream.requests
+    assert proven_user(request) == "alice"
+    assert request["x-request-id"] == response.headers["x-request-id"] != "mine"
+    assert request["x-forwarded-for"] == "127.0.0.1"
+    assert request["x-forwarded-proto"] == "http"
+    assert request["x-forwarded-host"] == f"127.0.0.1:{gateway.port}"
+    for name in ("x-forwarded-prefix", "forwarded", "cookie", "x-anything", "authorization"):
+        assert name not in request
+
+
+async def test_the_headers_of_the_contract_pass(gateway: Running, provider: Provider, upstream: ScriptedServer) -> None:
+    passed = {
+        "accept": "application/json",
+        "accept-language": "de",
+        "content-type": "application/merge-patch+json",
+        "if-match": '"7"',
+        "if-none-match": "*",
+        "idempotency-key": "k",
+        "user-agent": "test/1",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "tracestate": "a=b",
+    }
+    await gateway.client.patch("/v1/todos/1", headers=authorized(provider, **passed), content=b"{}")
+    [request] = upstream.requests
+    for name, value in passed.items():
+        assert request[name] == value
+
+
+async def test_a_header_that_connection_names_stays_on_its_hop(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    headers = authorized(provider, Connection="keep-alive, If-Match", **{"If-Match": '"7"'})
+    await gateway.client.get("/v1/todos", headers=headers)
+    assert "if-match" not in upstream.requests[0]
+
+
+async def test_a_public_url_decides_what_urls_are_built_from(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    async with start_gateway(public_url="https://api.example.com:8443/base/") as gateway:
+        await gateway.client.get("/v1/todos", headers=authorized(provider))
+    [request] = upstream.requests
+    forwarded = [request[f"x-forwarded-{name}"] for name in ("proto", "host", "prefix")]
+    assert forwarded == ["https", "api.example.com:8443", "/base"]
+
+
+async def test_the_answer_comes_back_whole_without_the_hops_own_headers(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    headers = {
+        "content-type": "application/json",
+        "etag": '"7"',
+        "link": "</v1/todos?cursor=x>; rel=next",
+        "connection": "keep-alive, x-hop",
+        "x-hop": "1",
+        "keep-alive": "timeout=5",
+        "x-request-id": "upstream's",
+        "server": "upstream",
+        "ratelimit": "forged",
+    }
+    upstream.answer = lambda _request: reply(b'{"a": 1}', 201, headers)
+    response = await gateway.client.post("/v1/todos", headers=authorized(provider), content=b"{}")
+    assert (response.status_code, response.content) == (201, b'{"a": 1}')
+    assert response.headers["etag"] == '"7"'
+    assert response.headers["link"] == headers["link"]
+    assert is_canonical_uuid(response.headers["x-request-id"])
+    assert response.headers["ratelimit"].startswith('"user";r=')
+    assert {"server", "x-hop", "keep-alive"}.isdisjoint(response.headers)
+
+
+async def test_an_encoded_answer_is_passed_on_as_it_is(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    upstream.answer = lambda _request: reply(gzip.compress(b"text"), headers={"content-encoding": "gzip"})
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).text == "text"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_an_answer_without_a_body_ends_at_its_head(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, status: int
+) -> None:
+    upstream.answer = lambda _request: Reply(f'HTTP/1.1 {status} X\r\netag: "7"\r\n\r\n'.encode())
+    for _ in range(2):
+        response = await gateway.client.get("/v1/todos", headers=authorized(provider))
+        assert (response.status_code, response.content, response.headers["etag"]) == (status, b"", '"7"')
+    assert upstream.connections == 1
+
+
+async def test_head_is_answered_without_a_body_and_hangs_nobody(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    upstream.answer = lambda _request: Reply(b"HTTP/1.1 405 X\r\ncontent-length: 50\r\nallow: GET\r\n\r\n")
+    response = await gateway.client.head("/v1/todos", headers=authorized(provider))
+    assert (response.status_code, response.content) == (405, b"")
+
+
+async def test_connections_are_kept_and_reused(gateway: Running, provider: Provider, upstream: ScriptedServer) -> None:
+    for _ in range(5):
+        await gateway.client.get("/v1/todos", headers=authorized(provider))
+    assert upstream.connections == 1
+
+
+async def test_a_large_answer_streams_through_a_slow_reader(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    body = bytes(range(256)) * 40_000
+    upstream.answer = lambda _request: reply(body)
+    async with gateway.client.stream("GET", "/v1/todos", headers=authorized(provider)) as response:
+        received = b"".join([chunk async for chunk in response.aiter_bytes(4096)])
+    assert received == body
+
+
+async def test_a_chunked_answer_comes_through(gateway: Running, provider: Provider, upstream: ScriptedServer) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    upstream.answer = lambda _request: Reply(chunked)
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"abcde"
+
+
+MALFORMED: dict[str, Reply] = {
+    "no HTTP": Reply(b"SSH-2.0-OpenSSH\r\n"),
+    "a status of letters": Reply(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "two lengths": Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"),
+    "a length that is no number": Reply(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\nab"),
+    "a length and chunks": Reply(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
+    "a header without a colon": Reply(b"HTTP/1.1 200 OK\r\nabc\r\n\r\n"),
+    "a bare NUL in a header": Reply(b"HTTP/1.1 200 OK\r\na: \x00\r\n\r\n"),
+    "endless headers": Reply(b"HTTP/1.1 200 OK\r\n" + b"a: " + b"x" * 70_000 + b"\r\n\r\n"),
+    "an upgrade": Reply(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n", "close"),
+    "nothing": Reply(b"", "close"),
+    "half a head": Reply(b"HTTP/1.1 200 OK\r\ncontent-le", "close"),
+    "a reset": Reply(b"", "reset"),
+    "a reset within the head": Reply(b"HTTP/1.1 200", "reset"),
+}
+
+
+@pytest.mark.parametrize("answer", MALFORMED.values(), ids=MALFORMED.keys())
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_malformed_answer_is_502_and_only_a_get_without_any_answer_is_sent_again(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, answer: Reply, method: str
+) -> None:
+    upstream.answer = lambda _request: answer
+    response = await gateway.client.request(method, "/v1/todos", headers=authorized(provider))
+    assert (response.status_code, response.json()["code"]) == (502, "upstream_failed")
+    assert response.headers["ratelimit"]
+    unanswered = answer.data == b""
+    assert len(upstream.requests) == (2 if method == "GET" and unanswered else 1)
+    upstream.answer = lambda _request: reply(b"good")
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"good"
+
+
+TRUNCATED: dict[str, Reply] = {
+    "a short body": Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nabc", "close"),
+    "a missing last chunk": Reply(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", "close"),
+    "a bad chunk": Reply(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n"),
+    "a reset": Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nabc", "reset"),
+}
+
+
+@pytest.mark.parametrize("answer", TRUNCATED.values(), ids=TRUNCATED.keys())
+async def test_an_answer_that_breaks_off_never_looks_whole(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, answer: Reply
+) -> None:
+    upstream.answer = lambda _request: answer
+    with pytest.raises(httpx.RemoteProtocolError):
+        await gateway.client.get("/v1/todos", headers=authorized(provider))
+    assert len(upstream.requests) == 1
+    upstream.answer = lambda _request: reply(b"good")
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"good"
+
+
+async def test_bytes_behind_an_answer_never_become_the_next_requests_answer(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    smuggled = reply(b"first").data + reply(b"smuggled").data
+    upstream.answer = lambda _request: Reply(smuggled)
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"first"
+    upstream.answer = lambda _request: reply(b"second")
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"second"
+    assert upstream.connections == 2
+
+
+async def test_a_kept_connection_that_the_upstream_closed_costs_no_request(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    upstream.answer = lambda _request: reply(b"last", then="close")
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"last"
+    await until(lambda: gateway.metric("gateway_upstream_connections") == 0)
+    upstream.answer = lambda _request: reply(b"next")
+    assert (await gateway.client.post("/v1/todos", headers=authorized(provider))).content == b"next"
+
+
+async def test_a_get_on_a_connection_that_breaks_is_sent_once_more_signed_anew(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    upstream.answer = lambda _request: Reply(b"", "reset") if len(upstream.requests) == 1 else reply(b"again")
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"again"
+    assert [proven_user(request) for request in upstream.requests] == ["alice", "alice"]
+    assert gateway.metric("gateway_upstream_retries_total") == 1
+
+
+async def test_an_upstream_that_refuses_connections_is_502(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    await upstream.stop()
+    response = await gateway.client.post("/v1/todos", headers=authorized(provider))
+    assert (response.status_code, response.json()["code"]) == (502, "upstream_failed")
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n"])
+async def test_an_upstream_that_never_answers_is_504_and_is_not_asked_again(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer, begun: bytes
+) -> None:
+    upstream.answer = lambda _request: Reply(begun)
+    async with start_gateway(upstream_timeout="0.05") as gateway:
+        response = await gateway.client.get("/v1/todos", headers=authorized(provider))
+        assert (response.status_code, response.json()["code"]) == (504, "upstream_timeout")
+    assert len(upstream.requests) == 1
+
+
+async def test_an_upstream_that_stalls_within_its_answer_is_cut_off(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    upstream.answer = lambda _request: Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nabc")
+    async with start_gateway(upstream_timeout="0.05") as gateway:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await gateway.client.get("/v1/todos", headers=authorized(provider))
+
+
+async def test_a_401_of_the_upstream_is_ours_and_says_nothing_of_the_token(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    upstream.answer = lambda _request: reply(b"secret", 401, {"www-authenticate": "Bearer"})
+    response = await gateway.client.get("/v1/todos", headers=authorized(provider))
+    assert (response.status_code, response.json()["code"]) == (502, "identity_refused")
+    assert "www-authenticate" not in response.headers
+    assert "secret" not in response.text
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_over_the_limit_is_413_and_never_forwarded(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer, *, chunked: bool
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield b"x" * 10
+
+    async with start_gateway(max_body_bytes=100) as gateway:
+        content = chunks() if chunked else b"x" * 101
+        response = await gateway.client.post("/v1/todos", headers=authorized(provider), content=content)
+        assert (response.status_code, response.json()["code"]) == (413, "content_too_large")
+        within = await gateway.client.post("/v1/todos", headers=authorized(provider), content=b"x" * 100)
+        assert within.status_code == 200
+        assert gateway.metric("gateway_buffered_bytes") == 0
+    assert len(upstream.requests) == 1
+
+
+async def test_bodies_over_the_common_limit_are_503(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    async with start_gateway(max_buffered_bytes=100) as gateway:
+        response = await gateway.client.post("/v1/todos", headers=authorized(provider), content=b"x" * 101)
+        assert (response.status_code, response.json()["code"]) == (503, "overloaded")
+        assert int(response.headers["retry-after"]) > 0
+        assert gateway.metric("gateway_buffered_bytes") == 0
+
+
+async def test_a_request_beyond_the_in_flight_cap_is_503_and_the_place_comes_free(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    release = asyncio.Event()
+
+    async def held(_request: Request) -> Reply:
+        await release.wait()
+        return reply(b"done")
+
+    upstream.answer = held
+    async with start_gateway(max_in_flight=1) as gateway:
+        first = asyncio.create_task(gateway.client.get("/v1/todos", headers=authorized(provider)))
+        await upstream.wait_for_requests(1)
+        refused = await gateway.client.get("/v1/todos", headers=authorized(provider))
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        release.set()
+        assert (await first).content == b"done"
+        assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"done"
+
+
+async def test_concurrent_requests_get_their_own_answers(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    upstream.answer = lambda request: reply(request.target.encode())
+
+    async def one(number: int) -> None:
+        response = await gateway.client.get(f"/v1/todos/{number}", headers=authorized(provider))
+        assert response.text == f"/v1/todos/{number}"
+
+    await asyncio.gather(*(one(number) for number in range(100)))
+
+
+async def test_an_answer_read_late_is_not_mixed_with_the_next_on_its_connection(upstream: ScriptedServer) -> None:
+    client = Upstream("127.0.0.1", upstream.port, 5, lambda _open: None)
+    upstream.answer = lambda request: reply(request.target.encode() * 100)
+    request = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
+    first = await client.send(request % 1, bodiless=False)
+    await until(lambda: first.exchange.complete)
+    second = await client.send(request % 2, bodiless=False)
+    assert b"".join([chunk async for chunk in first.exchange.chunks()]) == b"/1" * 100
+    assert b"".join([chunk async for chunk in second.exchange.chunks()]) == b"/2" * 100
+    assert upstream.connections == 1
+    client.close()
+
+
+@given(st.binary(max_size=300))
+async def test_no_answer_hangs_or_raises_anything_but_an_upstream_error(garbage: bytes) -> None:
+    exchange = Exchange(bodiless=False, pause=lambda: None, resume=lambda: None)
+    exchange.feed(garbage)
+    exchange.end(orderly=True)
+    try:
+        await exchange.head()
+        async for _ in exchange.chunks():
+            pass
+    except UpstreamError:
+        assert not exchange.complete
+    else:
+        assert exchange.complete
+
+
+header_names = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz-"), min_size=1, max_size=20).map(str.encode)
+
+
+@given(st.lists(st.tuples(header_names, st.binary(max_size=10))))
+def test_nothing_but_listed_headers_passes_and_never_an_identity(headers: list[tuple[bytes, bytes]]) -> None:
+    for name, _ in fields.for_upstream([*headers, (b"x-user-id", b"a"), (b"content-digest", b"a"), (b"cookie", b"a")]):
+        assert name.startswith((b"accept", b"content-", b"if-")) or name in {
+            b"idempotency-key", b"user-agent", b"traceparent", b"tracestate",
+        }  # fmt: skip
+        assert name not in {b"x-user-id", b"content-digest", b"content-length"}
+
+
+async def test_the_digest_is_that_of_the_body(gateway: Running, provider: Provider, upstream: ScriptedServer) -> None:
+    await gateway.client.post("/v1/todos", headers=authorized(provider), content=b"")
+    await gateway.client.post("/v1/todos", headers=authorized(provider), content=b"{}")
+    empty, full = upstream.requests
+    assert "content-digest" not in empty
+    assert base64.b64decode(full["content-digest"].removeprefix("sha-256=:").rstrip(":"))
+    assert [request["content-length"] for request in upstream.requests] == ["0", "2"]

@@ -1,0 +1,325 @@
+"""The limits: their arithmetic, that replicas share them, and that Redis's troubles are not the users'."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
+
+import pytest
+from gateway_harness import Provider, Running, StartGateway, until
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devtools.testing.servers import ScriptedServer
+from devtools.valkey import LocalValkey
+from gateway.limits import gcra
+from gateway.limits.gcra import MICROSECONDS
+from gateway.limits.local import REMEMBERED_KEYS, LocalLimits
+from gateway.limits.policy import Policy, parse_policies
+from gateway.limits.shared import SharedLimits, SharedLimitsUnavailableError
+
+policies = st.builds(Policy, st.just("user"), st.integers(1, 1000), st.integers(1, 3600))
+TWO_PER_MINUTE = Policy("user", 2, 60)
+ONE_WRITE = Policy("user-write", 1, 60)
+
+
+def allowed_times(policy: Policy, gaps: list[int]) -> list[int]:
+    """The instants at which a request passed, of requests with these gaps between them; microseconds."""
+    now, arrival, passed = 10**12, 0, []
+    for gap in gaps:
+        now += gap
+        verdict, arrival = gcra.judge(policy, arrival, now)
+        if verdict.allowed:
+            passed.append(now)
+    return passed
+
+
+@given(policies, st.lists(st.integers(0, 120 * MICROSECONDS), max_size=60))
+def test_no_span_of_time_sees_more_than_the_burst_and_what_refills_in_it(policy: Policy, gaps: list[int]) -> None:
+    passed = allowed_times(policy, gaps)
+    interval = policy.window * MICROSECONDS // policy.limit
+    for start in range(len(passed)):
+        for end in range(start, len(passed)):
+            assert end - start + 1 <= policy.limit + (passed[end] - passed[start]) // interval
+
+
+@given(policies, st.lists(st.integers(0, 120 * MICROSECONDS), max_size=60))
+def test_the_verdict_agrees_with_a_bucket_that_refills_evenly(policy: Policy, gaps: list[int]) -> None:
+    interval = policy.window * MICROSECONDS // policy.limit
+    now, arrival, missing = 10**12, 0, 0
+    for gap in gaps:
+        now += gap
+        missing = max(0, missing - gap)
+        verdict, arrival = gcra.judge(policy, arrival, now)
+        assert verdict.allowed == (missing + interval <= interval * policy.limit)
+        if verdict.allowed:
+            missing += interval
+        assert verdict.reset == missing
+        assert verdict.remaining == (interval * policy.limit - missing) // interval
+
+
+@given(policies, st.integers(0, 2 * 3600 * MICROSECONDS))
+def test_retry_is_the_very_instant_at_which_the_request_passes(policy: Policy, ahead: int) -> None:
+    now = 10**12
+    verdict, arrival = gcra.judge(policy, now + ahead, now)
+    if not verdict.allowed:
+        assert gcra.judge(policy, arrival, now + verdict.retry)[0].allowed
+        assert not gcra.judge(policy, arrival, now + verdict.retry - 1)[0].allowed
+
+
+@given(policies)
+def test_the_whole_limit_passes_at_once_and_not_one_more(policy: Policy) -> None:
+    assert len(allowed_times(policy, [0] * (policy.limit + 1))) == policy.limit
+
+
+def test_all_policies_are_charged_or_none() -> None:
+    local = LocalLimits(1, clock=lambda: 1000.0)
+    assert all(verdict.allowed for verdict in local.judge("alice", [TWO_PER_MINUTE, ONE_WRITE]))
+    for _ in range(3):
+        assert [v.allowed for v in local.judge("alice", [TWO_PER_MINUTE, ONE_WRITE])] == [True, False]
+    assert [v.remaining for v in local.judge("alice", [TWO_PER_MINUTE])] == [0]
+
+
+def test_local_limits_are_divided_among_replicas_and_never_nothing() -> None:
+    local = LocalLimits(4, clock=lambda: 1000.0)
+    assert local.judge("alice", [Policy("user", 8, 60)])[0].policy.limit == 2
+    assert local.judge("bob", [TWO_PER_MINUTE])[0].allowed
+
+
+def test_local_memory_is_bounded() -> None:
+    local = LocalLimits(1, clock=lambda: 1000.0)
+    for number in range(REMEMBERED_KEYS + 10):
+        local.judge(f"user-{number}", [TWO_PER_MINUTE])
+    assert len(local._arrivals) == REMEMBERED_KEYS
+
+
+@pytest.mark.parametrize(
+    "text", ["", "user", "user=", "user=1", "user=1/60", "user=1/60m", "user=0/60s", "user=1/0s", "user=-1/60s",
+             "other=1/60s", "user=1/60s,user=2/60s", "user=1/60s,"],
+)  # fmt: skip
+def test_an_unreadable_policy_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
+        parse_policies(text)
+
+
+@pytest.fixture
+async def shared(valkey: LocalValkey) -> AsyncIterator[SharedLimits]:
+    limits = SharedLimits(valkey.url, lambda _answering: None)
+    # the first answer connects, which on a busy machine outlasts the budget
+    await limits._probe()
+    yield limits
+    await limits.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(limit=st.integers(1, 40), window=st.integers(100, 3600), requests=st.integers(1, 60))
+def test_the_script_judges_as_the_arithmetic_does(
+    valkey_server: LocalValkey, limit: int, window: int, requests: int
+) -> None:
+    policy = Policy("user", limit, window)
+
+    async def verdicts() -> list[gcra.Verdict]:
+        valkey_server.flush()
+        shared = SharedLimits(valkey_server.url, lambda _answering: None)
+        try:
+            await shared._probe()
+            return [(await shared.judge("alice", [policy]))[0] for _ in range(requests)]
+        finally:
+            await shared.close()
+
+    judged = asyncio.run(verdicts())
+    assert [verdict.allowed for verdict in judged] == [number < limit for number in range(requests)]
+    interval = window * MICROSECONDS // limit
+    for number, verdict in enumerate(judged[:limit]):
+        assert verdict.remaining == limit - number - 1
+        assert number * interval < verdict.reset <= (number + 1) * interval
+    for earlier, later in pairwise(judged[limit:]):
+        assert 0 < later.retry <= earlier.retry <= interval
+
+
+async def test_redis_charges_all_policies_or_none(shared: SharedLimits) -> None:
+    both = [TWO_PER_MINUTE, ONE_WRITE]
+    assert [v.allowed for v in await shared.judge("alice", both)] == [True, True]
+    for _ in range(3):
+        assert [v.allowed for v in await shared.judge("alice", both)] == [True, False]
+    assert (await shared.judge("alice", [TWO_PER_MINUTE]))[0].remaining == 0
+
+
+async def test_requests_of_one_turn_share_one_pipeline(shared: SharedLimits, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipelines: list[int] = []
+    pipeline = shared._pipeline
+
+    async def counting(calls: list, command: str, script: str) -> list:  # type: ignore[type-arg]
+        pipelines.append(len(calls))
+        return await pipeline(calls, command, script)
+
+    monkeypatch.setattr(shared, "_pipeline", counting)
+    await asyncio.gather(*(shared.judge(f"user-{number}", [TWO_PER_MINUTE]) for number in range(20)))
+    assert pipelines == [20]
+
+
+async def test_lost_scripts_are_sent_again_within_the_request(shared: SharedLimits, valkey: LocalValkey) -> None:
+    await shared.judge("alice", [TWO_PER_MINUTE])
+    valkey.flush()
+    assert (await shared.judge("alice", [TWO_PER_MINUTE]))[0].remaining == 1
+
+
+async def test_keys_of_one_subject_lie_in_one_slot_expire_and_name_nobody(
+    shared: SharedLimits, valkey: LocalValkey
+) -> None:
+    await shared.judge("user:alice{}", [TWO_PER_MINUTE, ONE_WRITE])
+    keys = [key.encode() if isinstance(key, str) else key for key in await shared._redis.keys("*")]
+    assert len(keys) == 2
+    assert len({key[key.index(b"{") : key.index(b"}")] for key in keys}) == 1
+    for key in keys:
+        assert b"alice" not in key
+        assert 0 < await shared._redis.pttl(key) <= 60_000
+
+
+async def test_a_frozen_redis_delays_nobody_beyond_the_budget_and_then_nobody_at_all(
+    own_valkey: Callable[[], LocalValkey],
+) -> None:
+    server = own_valkey()
+    changes: list[bool] = []
+    limits = SharedLimits(server.url, changes.append)
+    await limits._probe()
+    await limits.judge("alice", [TWO_PER_MINUTE])
+    server.freeze()
+    try:
+        for _ in range(5):
+            with pytest.raises(SharedLimitsUnavailableError):
+                await limits.judge("alice", [TWO_PER_MINUTE])
+        sent = len(limits._tasks)
+        with pytest.raises(SharedLimitsUnavailableError):
+            await limits.judge("alice", [TWO_PER_MINUTE])
+        assert len(limits._tasks) == sent
+        assert changes == [True, False]
+    finally:
+        server.thaw()
+        await limits.close()
+
+
+async def get(
+    gateway: Running, provider: Provider, user: str = "alice", method: str = "GET"
+) -> tuple[int, dict[str, str]]:
+    headers = {"Authorization": f"Bearer {provider.token(sub=user)}"}
+    response = await gateway.client.request(method, "/v1/todos", headers=headers)
+    return response.status_code, dict(response.headers)
+
+
+async def test_the_answer_tells_the_limits_and_a_refusal_when_to_come_back(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    async with start_gateway(rate_limits="user=3/60s,user-write=1/60s") as gateway:
+        status, headers = await get(gateway, provider, method="POST")
+        assert status == 200
+        assert headers["ratelimit"] == '"user";r=2;t=20, "user-write";r=0;t=60'
+        assert headers["ratelimit-policy"] == '"user";q=3;w=60, "user-write";q=1;w=60'
+        status, headers = await get(gateway, provider, method="POST")
+        assert status == 429
+        assert 0 < int(headers["retry-after"]) <= 60
+        assert headers["content-type"] == "application/problem+json"
+        assert '"user-write";r=0;t=60' in headers["ratelimit"]
+        status, headers = await get(gateway, provider)
+        assert (status, headers["ratelimit"]) == (200, '"user";r=1;t=40')
+        assert (await get(gateway, provider, "bob"))[0] == 200
+        assert len(upstream.requests) == 3
+        assert gateway.metric("gateway_ratelimit_degraded") == 1
+
+
+async def test_two_gateways_share_one_limit(
+    start_gateway: StartGateway, provider: Provider, valkey: LocalValkey
+) -> None:
+    changes = {"redis_url": valkey.url, "rate_limits": "user=10/3600s"}
+    async with start_gateway(**changes) as one, start_gateway(**changes) as other:
+        for gateway in (one, other):
+            await until(lambda gateway=gateway: gateway.metric("gateway_ratelimit_degraded") == 0)  # type: ignore[misc]
+        answers = [await get(gateway, provider) for _ in range(8) for gateway in (one, other)]
+    statuses = [status for status, _ in answers]
+    assert statuses == [200] * 10 + [429] * 6
+    assert all(int(headers["retry-after"]) > 0 for status, headers in answers if status == 429)
+
+
+async def test_a_denial_is_remembered_without_asking_redis(
+    start_gateway: StartGateway, provider: Provider, valkey: LocalValkey
+) -> None:
+    async with start_gateway(redis_url=valkey.url, rate_limits="user=1/3600s") as gateway:
+        await until(lambda: gateway.metric("gateway_ratelimit_degraded") == 0)
+        assert [(await get(gateway, provider))[0] for _ in range(4)] == [200, 429, 429, 429]
+
+        def denied(source: str) -> float:
+            labels = {"policy": "user", "decision": "denied", "source": source}
+            return gateway.metric("gateway_ratelimit_decisions_total", **labels)
+
+        assert (denied("redis"), denied("memory")) == (1, 2)
+
+
+async def test_redis_killed_under_load_fails_no_request_and_sharing_comes_back_by_itself(
+    start_gateway: StartGateway,
+    provider: Provider,
+    own_valkey: Callable[[], LocalValkey],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.limits.shared.PROBE_SECONDS", 0.05)
+    server = own_valkey()
+    async with start_gateway(redis_url=server.url, rate_limits="user=100000/60s") as gateway:
+        await until(lambda: gateway.metric("gateway_ratelimit_degraded") == 0)
+        statuses: list[int] = []
+        stop = asyncio.Event()
+
+        async def load(user: str) -> None:
+            while not stop.is_set():
+                statuses.append((await get(gateway, provider, user))[0])
+
+        loads = [asyncio.create_task(load(f"user-{number}")) for number in range(8)]
+        await until(lambda: len(statuses) > 50)
+        server.kill()
+        await until(lambda: gateway.metric("gateway_ratelimit_degraded") == 1)
+        degraded = len(statuses)
+        await until(lambda: len(statuses) > degraded + 50)
+        await asyncio.to_thread(server.start)
+        await until(lambda: gateway.metric("gateway_ratelimit_degraded") == 0)
+        shared = gateway.metric("gateway_ratelimit_decisions_total", policy="user", decision="allowed", source="redis")
+        await until(
+            lambda: (
+                gateway.metric("gateway_ratelimit_decisions_total", policy="user", decision="allowed", source="redis")
+                > shared + 50
+            )
+        )
+        stop.set()
+        await asyncio.gather(*loads)
+    assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize(("setting", "statuses"), [("local", [200, 429]), ("open", [200, 200]), ("closed", [503, 503])])
+async def test_without_redis_the_setting_decides(
+    start_gateway: StartGateway,
+    provider: Provider,
+    own_valkey: Callable[[], LocalValkey],
+    setting: str,
+    statuses: list[int],
+) -> None:
+    server = own_valkey()
+    server.stop()
+    async with start_gateway(redis_url=server.url, rate_limits="user=1/60s", on_redis_failure=setting) as gateway:
+        answers = [await get(gateway, provider) for _ in statuses]
+    assert [status for status, _ in answers] == statuses
+    if setting == "closed":
+        assert all(int(headers["retry-after"]) > 0 for _, headers in answers)
+
+
+async def test_failing_tokens_of_one_address_turn_into_429_and_a_good_one_still_passes(
+    start_gateway: StartGateway, provider: Provider
+) -> None:
+    async with start_gateway(rate_limits="user=600/60s,auth-failure=2/60s") as gateway:
+
+        async def status(**claims: object) -> int:
+            headers = {"Authorization": f"Bearer {provider.token(**claims)}"}
+            return (await gateway.client.get("/v1/todos", headers=headers)).status_code
+
+        long_ago = int(time.time()) - 7200
+        assert [await status(iat=long_ago, exp=long_ago + 60) for _ in range(4)] == [401] * 4
+        assert [(await gateway.client.get("/v1/todos")).status_code for _ in range(4)] == [401] * 4
+        assert [await status(aud="other") for _ in range(4)] == [401, 401, 429, 429]
+        assert await status() == 200
+        assert gateway.metric("gateway_auth_failures_total", reason="rate_limited") == 2

@@ -1,0 +1,168 @@
+"""The process: commands, ports, signals, logs."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from gateway_harness import Provider, settings_of
+
+from devtools.testing.servers import Reply, Request, ScriptedServer, reply
+
+GATEWAY = str(Path(sys.executable).with_name("gateway"))
+
+
+@dataclass
+class Process:
+    """`gateway serve`, and the log lines it wrote so far."""
+
+    process: asyncio.subprocess.Process
+    lines: list[dict[str, object]] = field(default_factory=list)
+    port: int = 0
+    admin_port: int = 0
+
+    async def line(self, message: str) -> dict[str, object]:
+        """The next log line with this message."""
+        assert self.process.stdout
+        async with asyncio.timeout(20):
+            async for text in self.process.stdout:
+                self.lines.append(json.loads(text))
+                if self.lines[-1]["message"] == message:
+                    return self.lines[-1]
+        raise AssertionError(f"{message!r} is not in {self.lines}")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
+
+
+type Serve = Callable[..., AbstractAsyncContextManager[Process]]
+
+
+@pytest.fixture
+def serve(provider: Provider, upstream: ScriptedServer) -> Serve:
+    @asynccontextmanager
+    async def start(**changes: object) -> AsyncIterator[Process]:
+        settings = {"host": "127.0.0.1", "port": 0, "admin_port": 0, "drain_seconds": 0, **changes}
+        environment = os.environ | settings_of(provider, upstream, **settings)
+        process = Process(
+            await asyncio.create_subprocess_exec(GATEWAY, "serve", env=environment, stdout=asyncio.subprocess.PIPE)
+        )
+        try:
+            listening = await process.line("listening")
+            process.port, process.admin_port = int(str(listening["port"])), int(str(listening["admin_port"]))
+            await process.line("keys taken")
+            yield process
+        finally:
+            if process.process.returncode is None:
+                process.process.kill()
+            await process.process.communicate()
+
+    return start
+
+
+async def test_one_request_makes_one_line_that_names_no_user_and_no_token(
+    serve: Serve, provider: Provider, upstream: ScriptedServer
+) -> None:
+    async with serve() as process, httpx.AsyncClient(trust_env=False) as client:
+        token = provider.token(sub="alice-in-logs")
+        response = await client.get(
+            f"{process.url}/v1/todos/secret-path?q=secret-query", headers={"Authorization": f"Bearer {token}"}
+        )
+        line = await process.line("request")
+        assert line["request_id"] == response.headers["x-request-id"]
+        assert (line["route"], line["status"], line["method"]) == ("/v1/todos/{id}", 200, "GET")
+        assert {"duration_ms", "upstream_ms", "user", "time", "level", "service"} <= line.keys()
+        await client.get(f"{process.url}/v1/todos", headers={"Authorization": f"Bearer {token}x"})
+        assert (await process.line("request"))["auth_failure"] == "malformed"
+        everything = json.dumps(process.lines)
+        for secret in (token, token.split(".")[2], "alice-in-logs", "secret-path", "secret-query", "A" * 43):
+            assert secret not in everything
+
+
+async def test_the_admin_port_tells_health_and_metrics_and_nothing_else(serve: Serve, provider: Provider) -> None:
+    async with serve() as process, httpx.AsyncClient(trust_env=False, base_url=process.admin_url) as client:
+        assert (await client.get("/healthz/live")).json() == {"status": "live"}
+        ready = await client.get("/healthz/ready")
+        assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+        await client.get(f"{process.url}/v1/todos")
+        metrics = (await client.get("/metrics")).text
+        assert 'gateway_requests_total{method="GET",route="/v1/todos",status="401"} 1.0' in metrics
+        assert 'gateway_auth_failures_total{reason="missing"} 1.0' in metrics
+        assert "gateway_jwks_fetch_total{" in metrics
+        assert (await client.get("/v1/todos")).status_code == 404
+        assert (await client.post("/metrics")).headers["allow"] == "GET"
+
+
+async def test_sigterm_serves_on_for_the_drain_and_finishes_what_is_in_flight(
+    serve: Serve, provider: Provider, upstream: ScriptedServer
+) -> None:
+    release = asyncio.Event()
+
+    async def held(_request: Request) -> Reply:
+        await release.wait()
+        return reply(b"done")
+
+    headers = {"Authorization": f"Bearer {provider.token()}"}
+    async with serve(drain_seconds=0.5) as process, httpx.AsyncClient(trust_env=False) as client:
+        upstream.answer = held
+        in_flight = asyncio.create_task(client.get(f"{process.url}/v1/todos", headers=headers))
+        await upstream.wait_for_requests(1)
+        process.process.send_signal(signal.SIGTERM)
+        await process.line("draining")
+        upstream.answer = lambda _request: reply(b"during the drain")
+        response = await client.get(f"{process.url}/v1/todos", headers=headers)
+        assert (response.text, response.headers["connection"]) == ("during the drain", "close")
+        assert (await client.get(f"{process.admin_url}/healthz/ready")).status_code == 503
+        release.set()
+        assert (await in_flight).text == "done"
+        await process.line("stopped")
+        assert await process.process.wait() == 0
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [GATEWAY, *arguments], env=os.environ | environment, capture_output=True, check=False, text=True, timeout=30
+    )
+
+
+def test_wrong_settings_exit_with_2_and_a_line_for_each() -> None:
+    ended = run("serve", GATEWAY_PORT="x", GATEWAY_ISSUER="https://id.example.com")
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 4
+    assert ended.stdout == ""
+
+
+async def test_a_taken_port_is_one_clear_line(provider: Provider, upstream: ScriptedServer) -> None:
+    settings = settings_of(provider, upstream, host="127.0.0.1", port=upstream.port, admin_port=0)
+    ended = await asyncio.to_thread(run, "serve", **settings)
+    assert ended.returncode == 1
+    assert ended.stderr == f"cannot listen on 127.0.0.1 port {upstream.port}: Address already in use\n"
+
+
+async def test_check_tells_whether_the_keys_can_be_had(provider: Provider, upstream: ScriptedServer) -> None:
+    settings = settings_of(provider, upstream)
+    ended = await asyncio.to_thread(run, "check", **settings)
+    assert (ended.returncode, ended.stdout) == (0, f"settings: good\nkeys of {provider.issuer}: k1\n")
+    await provider.server.stop()
+    ended = await asyncio.to_thread(run, "check", **settings)
+    assert (ended.returncode, ended.stderr) == (1, f"keys of {provider.issuer}: transport: ConnectError\n")
+
+
+def test_help_lists_the_commands() -> None:
+    ended = run("--help")
+    assert ended.returncode == 0
+    assert "serve" in ended.stdout
+    assert "check" in ended.stdout
