@@ -16,6 +16,7 @@ import pytest
 from gateway_harness import Provider, settings_of
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
+from devtools.valkey import LocalValkey
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
 
@@ -130,6 +131,24 @@ async def test_sigterm_serves_on_for_the_drain_and_finishes_what_is_in_flight(
         assert (await in_flight).text == "done"
         await process.line("stopped")
         assert await process.process.wait() == 0
+
+
+async def test_two_processes_share_one_limit(
+    serve: Serve, provider: Provider, upstream: ScriptedServer, valkey: LocalValkey
+) -> None:
+    changes = {"redis_url": valkey.url, "rate_limits": "user=10/3600s"}
+    headers = {"Authorization": f"Bearer {provider.token()}"}
+    async with serve(**changes) as one, serve(**changes) as other, httpx.AsyncClient(trust_env=False) as client:
+        for process in (one, other):
+            if not any(line["message"] == "redis answers" for line in process.lines):
+                await process.line("redis answers")
+        answers = [
+            await client.get(f"{url}/v1/todos", headers=headers) for _ in range(8) for url in (one.url, other.url)
+        ]
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 6
+    assert answers[9].headers["ratelimit"].startswith('"user";r=0;t=')
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in answers[10:])
+    assert len(upstream.requests) == 10
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
