@@ -228,7 +228,7 @@ async def test_authentication_comes_before_not_found_and_there_is_nothing_else(
 
 def test_a_token_is_remembered_until_it_expires_and_for_a_minute_at_most() -> None:
     def until(expires: float) -> float:
-        return _until(b"", _Verified(Bearer("alice", expires), None, "k1"), 1000.0)  # type: ignore[arg-type]
+        return _until(b"", _Verified(Bearer("alice", expires), None, "k1", None), 1000.0)  # type: ignore[arg-type]
 
     assert until(1030.0) == 1030.0
     assert until(5000.0) == 1060.0

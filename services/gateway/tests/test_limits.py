@@ -16,6 +16,7 @@ from gateway.limits import gcra
 from gateway.limits.gcra import MICROSECONDS
 from gateway.limits.local import REMEMBERED_KEYS, LocalLimits
 from gateway.limits.policy import Policy, parse_policies
+from gateway.limits.question import Question
 from gateway.limits.shared import SharedLimits, SharedLimitsUnavailableError
 
 policies = st.builds(Policy, st.just("user"), st.integers(1, 1000), st.integers(1, 3600))
@@ -102,6 +103,10 @@ def test_an_unreadable_policy_is_refused(text: str) -> None:
         parse_policies(text)
 
 
+async def judge(limits: SharedLimits, subject: str, policies: list[Policy]) -> list[gcra.Verdict]:
+    return (await limits.judge(Question(subject, policies))).verdicts
+
+
 @pytest.fixture
 async def shared(valkey: LocalValkey) -> AsyncIterator[SharedLimits]:
     limits = SharedLimits(valkey.url, lambda _answering: None)
@@ -123,7 +128,7 @@ def test_the_script_judges_as_the_arithmetic_does(
         shared = SharedLimits(valkey_server.url, lambda _answering: None)
         try:
             await shared._probe()
-            return [(await shared.judge("alice", [policy]))[0] for _ in range(requests)]
+            return [(await judge(shared, "alice", [policy]))[0] for _ in range(requests)]
         finally:
             await shared.close()
 
@@ -139,10 +144,10 @@ def test_the_script_judges_as_the_arithmetic_does(
 
 async def test_redis_charges_all_policies_or_none(shared: SharedLimits) -> None:
     both = [TWO_PER_MINUTE, ONE_WRITE]
-    assert [v.allowed for v in await shared.judge("alice", both)] == [True, True]
+    assert [v.allowed for v in await judge(shared, "alice", both)] == [True, True]
     for _ in range(3):
-        assert [v.allowed for v in await shared.judge("alice", both)] == [True, False]
-    assert (await shared.judge("alice", [TWO_PER_MINUTE]))[0].remaining == 0
+        assert [v.allowed for v in await judge(shared, "alice", both)] == [True, False]
+    assert (await judge(shared, "alice", [TWO_PER_MINUTE]))[0].remaining == 0
 
 
 async def test_requests_of_one_turn_share_one_pipeline(shared: SharedLimits, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,20 +159,20 @@ async def test_requests_of_one_turn_share_one_pipeline(shared: SharedLimits, mon
         return await pipeline(calls, command, script)
 
     monkeypatch.setattr(shared, "_pipeline", counting)
-    await asyncio.gather(*(shared.judge(f"user-{number}", [TWO_PER_MINUTE]) for number in range(20)))
+    await asyncio.gather(*(judge(shared, f"user-{number}", [TWO_PER_MINUTE]) for number in range(20)))
     assert pipelines == [20]
 
 
 async def test_lost_scripts_are_sent_again_within_the_request(shared: SharedLimits, valkey: LocalValkey) -> None:
-    await shared.judge("alice", [TWO_PER_MINUTE])
+    await judge(shared, "alice", [TWO_PER_MINUTE])
     valkey.flush()
-    assert (await shared.judge("alice", [TWO_PER_MINUTE]))[0].remaining == 1
+    assert (await judge(shared, "alice", [TWO_PER_MINUTE]))[0].remaining == 1
 
 
 async def test_keys_of_one_subject_lie_in_one_slot_expire_and_name_nobody(
     shared: SharedLimits, valkey: LocalValkey
 ) -> None:
-    await shared.judge("user:alice{}", [TWO_PER_MINUTE, ONE_WRITE])
+    await judge(shared, "user:alice{}", [TWO_PER_MINUTE, ONE_WRITE])
     keys = [key.encode() if isinstance(key, str) else key for key in await shared._redis.keys("*")]
     assert len(keys) == 2
     assert len({key[key.index(b"{") : key.index(b"}")] for key in keys}) == 1
@@ -183,15 +188,15 @@ async def test_a_frozen_redis_delays_nobody_beyond_the_budget_and_then_nobody_at
     changes: list[bool] = []
     limits = SharedLimits(server.url, changes.append)
     await limits._probe()
-    await limits.judge("alice", [TWO_PER_MINUTE])
+    await judge(limits, "alice", [TWO_PER_MINUTE])
     server.freeze()
     try:
         for _ in range(5):
             with pytest.raises(SharedLimitsUnavailableError):
-                await limits.judge("alice", [TWO_PER_MINUTE])
+                await judge(limits, "alice", [TWO_PER_MINUTE])
         sent = len(limits._tasks)
         with pytest.raises(SharedLimitsUnavailableError):
-            await limits.judge("alice", [TWO_PER_MINUTE])
+            await judge(limits, "alice", [TWO_PER_MINUTE])
         assert len(limits._tasks) == sent
         assert changes == [True, False]
     finally:

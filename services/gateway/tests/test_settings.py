@@ -1,8 +1,12 @@
 """Wrong settings stop the gateway before it starts, all at once and without a secret."""
 
+import json
+from pathlib import Path
+
 import pytest
 from gateway_harness import IDENTITY_KEYS
 
+from devtools.testing.tokens import Signer
 from gateway.settings import Settings
 from runtime.settings import load
 
@@ -30,7 +34,8 @@ def faults(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 def test_the_defaults_are_those_of_the_design(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch)
     assert (settings.host, settings.port, settings.admin_port) == ("0.0.0.0", 8000, 9000)
-    assert settings.algorithms == ["RS256"]
+    [issuer] = settings.trusted_issuers
+    assert (issuer.algorithms, issuer.user_claim, issuer.user_prefix) == (["RS256"], "sub", "")
     limits = [f"{policy.name}={policy.limit}/{policy.window}s" for policy in settings.rate_limits.values()]
     assert limits == ["user=600/60s", "user-write=120/60s", "auth-failure=30/60s"]
     assert (settings.max_body_bytes, settings.max_buffered_bytes, settings.max_in_flight) == (1 << 20, 128 << 20, 512)
@@ -47,7 +52,8 @@ def test_everything_missing_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = faults(monkeypatch, capsys, **dict.fromkeys(GOOD, ""))
-    assert set(told) == {f"{name}: is required" for name in GOOD}
+    assert {line.partition(":")[0] for line in told} == set(GOOD)
+    assert all("is required" in line for line in told)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +62,17 @@ def test_everything_missing_is_told_at_once(
         ("GATEWAY_ALGORITHMS", "HS256"),
         ("GATEWAY_ALGORITHMS", "none"),
         ("GATEWAY_ALGORITHMS", ","),
+        ("GATEWAY_AUDIENCE", ","),
+        ("GATEWAY_ISSUER", "not a URL"),
+        ("GATEWAY_CORS_ORIGINS", "*"),
+        ("GATEWAY_CORS_ORIGINS", "https://app.example.com/"),
+        ("GATEWAY_CORS_ORIGINS", "null"),
+        ("GATEWAY_TRUSTED_PROXIES", "proxy"),
+        ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("GATEWAY_REQUIRED_SCOPES", "todos:read"),
+        ("GATEWAY_REQUIRED_SCOPES", 'read="'),
+        ("GATEWAY_JWKS_FILE", "/nowhere/jwks.json"),
+        ("GATEWAY_ISSUERS", "[]"),
         ("GATEWAY_PORT", "70000"),
         ("GATEWAY_UPSTREAM_URL", "ftp://todos"),
         ("GATEWAY_UPSTREAM_URL", "http://todos:8001/base"),
@@ -100,3 +117,71 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     settings = loaded(monkeypatch, GATEWAY_IDENTITY_KEYS=IDENTITY_KEYS, GATEWAY_REDIS_URL=f"redis://:{secret}@redis")
     assert secret not in repr(settings)
     assert "AAAA" not in repr(settings)
+
+
+ONE = {"issuer": "https://one.example", "audience": "todos", "user_prefix": "one|"}
+OTHER = {"issuer": "https://other.example", "audience": ["todos", "api"], "user_prefix": "other|"}
+
+
+def with_issuers(monkeypatch: pytest.MonkeyPatch, issuers: object, **changes: str) -> Settings:
+    for name in ("GATEWAY_ISSUER", "GATEWAY_AUDIENCE"):
+        monkeypatch.setenv(name, "")
+    environment = {"GATEWAY_ISSUER": "", "GATEWAY_AUDIENCE": "", "GATEWAY_ISSUERS": json.dumps(issuers), **changes}
+    return loaded(monkeypatch, **environment)
+
+
+def test_several_issuers_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = {**OTHER, "algorithms": "ES256,EdDSA", "jwks_url": "https://keys.example/jwks", "user_claim": "user_id"}
+    one, second = with_issuers(monkeypatch, [ONE, other]).trusted_issuers
+    assert (one.audience, one.algorithms, one.user_claim) == (["todos"], ["RS256"], "sub")
+    assert (second.audience, second.algorithms, second.user_claim) == (["todos", "api"], ["ES256", "EdDSA"], "user_id")
+    assert second.keys_origin == "https://keys.example/jwks"
+
+
+@pytest.mark.parametrize(
+    "issuers",
+    [
+        [ONE, {**OTHER, "user_prefix": ""}],
+        [ONE, {**OTHER, "user_prefix": "one|x"}],
+        [ONE, {**OTHER, "user_prefix": "one|"}],
+        [ONE, {**ONE, "user_prefix": "other|"}],
+        [ONE, {**OTHER, "issuer": "http://other.example"}],
+        [ONE, {**OTHER, "algorithms": "HS256"}],
+        [{**ONE, "audiance": "todos"}],
+        [{"issuer": "https://one.example"}],
+        "https://one.example",
+    ],
+)
+def test_issuers_whose_users_could_collide_or_that_are_wrong_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], issuers: object
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        with_issuers(monkeypatch, issuers)
+    assert stopped.value.code == 2
+    assert all(line.startswith("GATEWAY_ISSUERS") for line in capsys.readouterr().err.splitlines())
+
+
+def test_issuers_and_a_single_issuer_exclude_each_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = faults(monkeypatch, capsys, GATEWAY_ISSUERS=json.dumps([ONE]))
+    assert {line.partition(":")[0] for line in told} == {"GATEWAY_ISSUER", "GATEWAY_AUDIENCE"}
+
+
+def test_a_file_of_keys_is_admitted_as_the_providers_would_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def told_of(document: object) -> str:
+        path = tmp_path / "jwks.json"
+        path.write_text(document if isinstance(document, str) else json.dumps(document))
+        [told] = faults(monkeypatch, capsys, GATEWAY_JWKS_FILE=str(path))
+        return told
+
+    good = {"keys": [Signer().jwk()]}
+    assert "is not JSON" in told_of("{")
+    assert "{issuer: jwks}" in told_of([])
+    assert "no usable key" in told_of({"https://id.example.com": {"keys": []}})
+    assert "not trusted" in told_of({"https://evil.example": good})
+    (tmp_path / "jwks.json").write_text(json.dumps({"https://id.example.com": good}))
+    settings = loaded(monkeypatch, GATEWAY_JWKS_FILE=str(tmp_path / "jwks.json"))
+    assert set(settings.jwks_file["https://id.example.com"]) == {"k1"}

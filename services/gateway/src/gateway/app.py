@@ -1,18 +1,25 @@
 """The way of a request: shape, token, limits, forward."""
 
+import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 from gateway import routes, shape
+from gateway.cors import Cors
 from gateway.failures import UNCOUNTED, AuthenticationError
 from gateway.forward import fields
-from gateway.forward.body import BodyBuffers, ClientGoneError
+from gateway.forward.body import BodyBuffers
+from gateway.forward.departure import ClientGoneError, ClientWatch
 from gateway.forward.exchange import UpstreamError
 from gateway.forward.forwarder import Forwarder, Outgoing
 from gateway.forward.upstream import Answer
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Metrics
+from gateway.proxies import Client, TrustedProxies
 from gateway.token.bearer import read_token
+from gateway.token.claims import Bearer
+from gateway.token.scopes import check_scope
 from gateway.token.verifier import TokenVerifier
 from runtime.asgi import Receive, Scope, Send, respond
 from runtime.identifiers import new_uuid
@@ -30,13 +37,19 @@ class Gateway:
 
     def __init__(
         self,
+        proxies: TrustedProxies,
+        cors: Cors,
         tokens: TokenVerifier,
+        required_scopes: Mapping[str, str],
         limiter: Limiter,
         bodies: BodyBuffers,
         forwarder: Forwarder,
         metrics: Metrics,
     ) -> None:
+        self._proxies = proxies
+        self._cors = cors
         self._tokens = tokens
+        self._required_scopes = required_scopes
         self._limiter = limiter
         self._bodies = bodies
         self._forwarder = forwarder
@@ -44,6 +57,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = _Request(scope, receive, send)
+        request.cors_headers = self._cors.headers(request.headers)
         try:
             await self._pass_on(request)
         except ProblemError as problem:
@@ -60,30 +74,29 @@ class Gateway:
     async def _pass_on(self, request: "_Request") -> None:
         shape.check_path(request.path)
         decisive = shape.check_headers(request.headers)
-        request.user_id = await self._authenticate(decisive.authorization, request)
-        request.limit_headers = await self._limiter.admit(request.user_id, write=routes.writes(request.method))
+        request.client = self._proxies.client(request.client.address, request.client.scheme, request.headers)
+        if self._cors.is_preflight(request.method, request.headers):
+            await request.allow(self._cors.preflight_headers())
+            return
+        bearer = await self._authenticate(decisive.authorization, request)
+        request.limit_headers = await self._limiter.admit(bearer, write=routes.writes(request.method))
         body = await self._bodies.read(request.receive, decisive.content_length)
         try:
             await self._forward(request, decisive.host, body)
         finally:
             self._bodies.release(body)
 
-    async def _authenticate(self, authorization: bytes | None, request: "_Request") -> str:
+    async def _authenticate(self, authorization: bytes | None, request: "_Request") -> Bearer:
         try:
-            return (await self._tokens.verify(read_token(authorization))).user_id
+            bearer = await self._tokens.verify(read_token(authorization))
+            request.user_id = bearer.user_id
+            check_scope(self._required_scopes, bearer, request.method)
         except AuthenticationError as failure:
-            request.failure = failure.reason
             if failure.reason not in UNCOUNTED:
-                await self._count_failure(request)
+                address = request.client.limited_address
+                request.limit_headers = await self._limiter.count_auth_failure(address)
             raise
-
-    async def _count_failure(self, request: "_Request") -> None:
-        try:
-            request.limit_headers = await self._limiter.count_auth_failure(request.client_address)
-        except ProblemError as problem:
-            if problem.code == "rate_limited":
-                request.failure = "rate_limited"
-            raise
+        return bearer
 
     async def _forward(self, request: "_Request", host: bytes, body: bytes) -> None:
         outgoing = Outgoing(
@@ -95,10 +108,10 @@ class Gateway:
             user_id=request.user_id,
             request_id=request.id,
             host=host,
-            scheme=request.scheme,
-            client_address=request.client_address,
+            client=request.client,
         )
         self._forwarder.enter()
+        watch = ClientWatch(request.receive)
         try:
             started = time.perf_counter()
             try:
@@ -106,7 +119,11 @@ class Gateway:
             finally:
                 request.upstream_seconds = time.perf_counter() - started
             await request.answer(answer)
+        except asyncio.CancelledError:
+            watch.raise_if_gone()
+            raise
         finally:
+            watch.stop()
             self._forwarder.leave()
 
     def _record(self, request: "_Request") -> None:
@@ -144,12 +161,12 @@ class _Request:
         self.path: bytes = scope["raw_path"]
         self.query: bytes = scope["query_string"]
         self.headers: fields.Headers = scope["headers"]
-        self.scheme: str = scope["scheme"]
-        self.client_address: str = scope["client"][0] if scope.get("client") else "unknown"
+        self.client = Client(scope["client"][0] if scope.get("client") else "unknown", scope["scheme"])
         self.receive = receive
         self.user_id = ""
         self.failure = ""
         self.limit_headers: fields.Headers = []
+        self.cors_headers: fields.Headers = []
         self.upstream_seconds = 0.0
         self.status = CLIENT_GONE
         self._send = send
@@ -162,6 +179,7 @@ class _Request:
                 *fields.for_client(exchange.headers),
                 (b"x-request-id", self.id.encode()),
                 *self.limit_headers,
+                *self.cors_headers,
             ]
             self.status = exchange.status
             await self._send({"type": "http.response.start", "status": exchange.status, "headers": headers})
@@ -171,11 +189,19 @@ class _Request:
         finally:
             answer.abandon()
 
+    async def allow(self, headers: fields.Headers) -> None:
+        """Answer a preflight."""
+        self.status = 204
+        await respond(self._send, 204, [*headers, *self.cors_headers, (b"x-request-id", self.id.encode())])
+
     async def refuse(self, problem: ProblemError) -> None:
         """Answer with a problem, unless an answer has begun."""
         if self.status != CLIENT_GONE:
             return
+        if isinstance(problem, AuthenticationError):
+            self.failure = problem.reason
         self.status, headers, body = render(problem, self.id)
         given = {name for name, _ in headers}
         headers += [field for field in self.limit_headers if field[0] not in given]
+        headers += self.cors_headers
         await respond(self._send, self.status, headers, body)

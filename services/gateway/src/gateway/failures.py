@@ -15,6 +15,8 @@ Reason = Literal[
     "expired",
     "not_yet_valid",
     "claims",
+    "scope",
+    "revoked",
     "keys_unavailable",
     "rate_limited",
 ]
@@ -23,16 +25,20 @@ _CHALLENGE = (b"www-authenticate", b"Bearer")
 _INVALID_TOKEN = (b"www-authenticate", b'Bearer error="invalid_token"')
 KEYS_RETRY_SECONDS = 5
 
-UNCOUNTED: frozenset[Reason] = frozenset({"missing", "expired", "keys_unavailable", "rate_limited"})
+UNCOUNTED: frozenset[Reason] = frozenset({"missing", "expired", "scope", "revoked", "keys_unavailable", "rate_limited"})
 """Failures that happen to honest clients, and ours: they never count against an address."""
 
 
 class AuthenticationError(ProblemError):
-    """No user is proven; `reason` is for operators alone."""
+    """The request may not act for a user; `reason` is for operators alone."""
 
     def __init__(self, reason: Reason, code: Code, detail: str, headers: list[tuple[bytes, bytes]]) -> None:
         super().__init__(code, detail, headers=headers)
         self.reason: Reason = reason
+
+
+def too_many_failures(headers: list[tuple[bytes, bytes]]) -> AuthenticationError:
+    return AuthenticationError("rate_limited", "rate_limited", "Too many failed authentications.", headers)
 
 
 def no_token() -> AuthenticationError:
@@ -46,6 +52,16 @@ def not_bearer() -> AuthenticationError:
 
 def refused(reason: Reason) -> AuthenticationError:
     return AuthenticationError(reason, "invalid_token", "The token is not accepted.", [_INVALID_TOKEN])
+
+
+def insufficient_scope(scope: str) -> AuthenticationError:
+    """RFC 6750 section 3.1: the token is good, and does not carry `scope`."""
+    challenge = (b"www-authenticate", f'Bearer error="insufficient_scope", scope="{scope}"'.encode())
+    return AuthenticationError("scope", "insufficient_scope", f"The token lacks the scope {scope}.", [challenge])
+
+
+def revoked() -> AuthenticationError:
+    return AuthenticationError("revoked", "revoked", "The token was revoked.", [_INVALID_TOKEN])
 
 
 def keys_unavailable() -> AuthenticationError:

@@ -59,6 +59,11 @@ class Metrics:
         self.ratelimit_degraded = Gauge(
             "gateway_ratelimit_degraded", "1 while limits are not shared between replicas.", registry=registry
         )
+        self.revocations_unchecked = Counter(
+            "gateway_revocations_unchecked_total",
+            "Requests whose token could only be looked up in this process, Redis being away.",
+            registry=registry,
+        )
         self.upstream_duration = Histogram(
             "gateway_upstream_duration_seconds",
             "From sending a request upstream to the headers of its answer.",

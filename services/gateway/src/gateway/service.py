@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from gateway.app import Gateway
+from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
 from gateway.forward.forwarder import Forwarder
 from gateway.forward.upstream import Upstream
@@ -15,11 +16,13 @@ from gateway.keys.fetch import KeyFetcher
 from gateway.keys.source import KeySource
 from gateway.limits.limiter import Limiter
 from gateway.limits.local import LocalLimits
+from gateway.limits.revocation import RevocationMemory
 from gateway.limits.shared import SharedLimits
 from gateway.metrics import Metrics
-from gateway.settings import Settings
+from gateway.proxies import TrustedProxies
+from gateway.settings import Issuer, Settings
 from gateway.token.claims import Rules
-from gateway.token.verifier import TokenVerifier
+from gateway.token.verifier import TokenVerifier, TrustedIssuer
 from runtime.serve import Service
 
 
@@ -28,26 +31,30 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Service]:
     """Everything the gateway holds while it serves; closed at the end."""
     metrics = Metrics()
     async with httpx.AsyncClient() as client:
-        keys = KeySource(key_fetcher(client, settings), settings.issuer, metrics)
+        issuers = [_trusted(issuer, client, settings, metrics) for issuer in settings.trusted_issuers]
         shared = _shared_limits(settings, metrics)
         upstream = _upstream(settings, metrics)
 
         async def background() -> None:
             async with asyncio.TaskGroup() as group:
-                group.create_task(keys.refresh_forever())
+                for issuer in issuers:
+                    group.create_task(issuer.keys.refresh_forever())
                 if shared is not None:
                     group.create_task(shared.probe_forever())
 
         try:
             yield Service(
                 app=Gateway(
-                    TokenVerifier(keys, _rules(settings), frozenset(settings.algorithms)),
+                    TrustedProxies(settings.trusted_proxies),
+                    Cors(settings.cors_origins),
+                    TokenVerifier(issuers),
+                    settings.required_scopes,
                     _limiter(settings, shared, metrics),
                     BodyBuffers(settings.max_body_bytes, settings.max_buffered_bytes, metrics),
                     _forwarder(settings, upstream, metrics),
                     metrics,
                 ),
-                readiness=lambda: {"keys": keys.loaded},
+                readiness=lambda: {"keys": all(issuer.keys.loaded for issuer in issuers)},
                 registry=metrics.registry,
                 background=background,
             )
@@ -57,22 +64,24 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Service]:
                 await shared.close()
 
 
-def key_fetcher(client: httpx.AsyncClient, settings: Settings) -> KeyFetcher:
-    return KeyFetcher(
-        client,
-        issuer=settings.issuer,
-        jwks_url=str(settings.jwks_url) if settings.jwks_url else None,
-        allow_http=settings.allow_http_jwks,
-    )
+def key_fetcher(client: httpx.AsyncClient, issuer: Issuer, *, allow_http: bool) -> KeyFetcher:
+    jwks_url = str(issuer.jwks_url) if issuer.jwks_url else None
+    return KeyFetcher(client, issuer=issuer.issuer, jwks_url=jwks_url, allow_http=allow_http)
 
 
-def _rules(settings: Settings) -> Rules:
-    return Rules(
-        issuer=settings.issuer,
-        audiences=frozenset(settings.audience),
-        user_claim=settings.user_claim,
+def _trusted(issuer: Issuer, client: httpx.AsyncClient, settings: Settings, metrics: Metrics) -> TrustedIssuer:
+    fetcher = key_fetcher(client, issuer, allow_http=settings.allow_http_jwks)
+    keys = KeySource(fetcher, issuer.issuer, metrics)
+    if issuer.issuer in settings.jwks_file:
+        keys.preload(settings.jwks_file[issuer.issuer])
+    rules = Rules(
+        issuer=issuer.issuer,
+        audiences=frozenset(issuer.audience),
+        user_claim=issuer.user_claim,
         max_lifetime=settings.token_max_lifetime,
+        user_prefix=issuer.user_prefix,
     )
+    return TrustedIssuer(keys, rules, frozenset(issuer.algorithms))
 
 
 def _shared_limits(settings: Settings, metrics: Metrics) -> SharedLimits | None:
@@ -86,15 +95,19 @@ def _shared_limits(settings: Settings, metrics: Metrics) -> SharedLimits | None:
 
 def _limiter(settings: Settings, shared: SharedLimits | None, metrics: Metrics) -> Limiter:
     return Limiter(
-        settings.rate_limits, shared, LocalLimits(settings.replicas_hint), settings.on_redis_failure, metrics
+        settings.rate_limits,
+        shared,
+        LocalLimits(settings.replicas_hint),
+        RevocationMemory(settings.token_max_lifetime),
+        settings.on_redis_failure,
+        metrics,
     )
 
 
 def _upstream(settings: Settings, metrics: Metrics) -> Upstream:
     url = settings.upstream_url
-    return Upstream(
-        (url.host or "").strip("[]"), url.port or 80, settings.upstream_timeout, metrics.upstream_connections.set
-    )
+    host = (url.host or "").strip("[]")
+    return Upstream(host, url.port or 80, settings.upstream_timeout, metrics.upstream_connections.set)
 
 
 def _forwarder(settings: Settings, upstream: Upstream, metrics: Metrics) -> Forwarder:

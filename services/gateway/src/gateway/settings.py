@@ -1,18 +1,38 @@
 """Every setting of the gateway."""
 
+import json
+import re
+from ipaddress import ip_network
+from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, UrlConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    UrlConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.networks import AnyUrl
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.keys.admission import Key, admit
 from gateway.limits.policy import Policy, parse_policies
+from gateway.proxies import Network
+from gateway.token.scopes import parse_scopes
 from identity import Keyring
 from runtime.settings import CommaList, Port
 
 type Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "EdDSA"]
 type RedisFailure = Literal["local", "open", "closed"]
 type LogLevel = Literal["debug", "info", "warning", "error"]
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
 
 
 def _plain(url: AnyUrl) -> AnyUrl:
@@ -43,7 +63,21 @@ def _redis(url: SecretStr) -> SecretStr:
     return url
 
 
+def _origin(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("each is an origin as a browser writes it: scheme://host[:port] in lower case, no path")
+    return origin
+
+
+def _network(text: str) -> Network:
+    return ip_network(text)
+
+
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
+Origin = Annotated[str, AfterValidator(_origin)]
+Audiences = Annotated[list[str], NoDecode, CommaList, Field(min_length=1)]
+Algorithms = Annotated[list[Algorithm], NoDecode, CommaList, Field(min_length=1)]
+TrustedNetwork = Annotated[Network, BeforeValidator(_network)]
 
 
 def _keyring(value: object) -> object:
@@ -52,6 +86,59 @@ def _keyring(value: object) -> object:
 
 def _policies(value: object) -> object:
     return parse_policies(value) if isinstance(value, str) else value
+
+
+def _scopes(value: object) -> object:
+    return parse_scopes(value) if isinstance(value, str) else value
+
+
+def _key_sets(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        document = json.loads(Path(value).read_bytes())
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ValueError("is not JSON") from None
+    if not isinstance(document, dict):
+        raise ValueError("is not of the form {issuer: jwks}")  # noqa: TRY004 - pydantic takes ValueError for a fault
+    return {issuer: admit(jwks) for issuer, jwks in document.items()}
+
+
+class Issuer(BaseModel):
+    """One identity provider whose tokens are taken."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: Annotated[str, Field(min_length=1)]
+    audience: Audiences
+    user_claim: Annotated[str, Field(min_length=1)] = "sub"
+    user_prefix: Annotated[str, Field(pattern=r"^[\x21-\x7e]{0,64}$")] = ""
+    jwks_url: HttpUrl | None = None
+    algorithms: Algorithms = ["RS256"]
+
+    @property
+    def keys_origin(self) -> str:
+        """The URL that the way to the keys begins at."""
+        return str(self.jwks_url) if self.jwks_url else self.issuer
+
+
+_FAULTY = object()
+"""Stands for a setting that was read and found wrong: it is told by itself."""
+
+
+def _told_apart(issuers: list[Issuer] | None) -> list[Issuer] | None:
+    if issuers is None:
+        return None
+    if not issuers:
+        raise ValueError("is empty")
+    if len({issuer.issuer for issuer in issuers}) < len(issuers):
+        raise ValueError("names an issuer twice")
+    prefixes = sorted(issuer.user_prefix for issuer in issuers)
+    if any(later.startswith(earlier) for earlier, later in pairwise(prefixes)):
+        raise ValueError("has a user_prefix that begins with another: two users could be taken for one")
+    return issuers
 
 
 class Settings(BaseSettings):
@@ -65,15 +152,21 @@ class Settings(BaseSettings):
     port: Port = 8000
     admin_port: Port = 9000
 
-    issuer: Annotated[str, Field(min_length=1)]
-    audience: Annotated[list[str], NoDecode, CommaList, Field(min_length=1)]
-    user_claim: Annotated[str, Field(min_length=1)] = "sub"
-    jwks_url: HttpUrl | None = None
-    algorithms: Annotated[list[Algorithm], NoDecode, CommaList, Field(min_length=1)] = ["RS256"]
+    # what a later setting is checked against comes first, so that all faults are told at once
     allow_http_jwks: bool = False
+    issuers: Annotated[list[Issuer] | None, AfterValidator(_told_apart)] = None
+    jwks_url: HttpUrl | None = None
+    issuer: Annotated[str | None, Field(validate_default=True)] = None
+    audience: Annotated[Audiences | None, NoDecode, CommaList, Field(validate_default=True)] = None
+    user_claim: str | None = None
+    algorithms: Annotated[Algorithms | None, NoDecode, CommaList] = None
+    jwks_file: Annotated[dict[str, dict[str, Key]], NoDecode, BeforeValidator(_key_sets)] = {}
     token_max_lifetime: Annotated[int, Field(gt=0)] = 24 * 3600
+    required_scopes: Annotated[dict[str, str], NoDecode, BeforeValidator(_scopes)] = {}
 
     public_url: PlainHttpUrl | None = None
+    cors_origins: Annotated[list[Origin], NoDecode, CommaList] = []
+    trusted_proxies: Annotated[list[TrustedNetwork], NoDecode, CommaList] = []
     upstream_url: UpstreamUrl
     upstream_timeout: Annotated[float, Field(gt=0)] = 10
     identity_keys: Annotated[Keyring, NoDecode, BeforeValidator(_keyring)]
@@ -93,12 +186,55 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0)] = 5
     keepalive_seconds: Annotated[int, Field(gt=0)] = 75
 
-    @model_validator(mode="after")
-    def _keys_come_over_https(self) -> "Settings":
-        sources = {"GATEWAY_JWKS_URL": str(self.jwks_url)} if self.jwks_url else {"GATEWAY_ISSUER": self.issuer}
-        for name, url in sources.items():
-            if not url.startswith(("https://", "http://")):
-                raise ValueError(f"{name} must be a URL; where the issuer is none, set GATEWAY_JWKS_URL")
-            if url.startswith("http://") and not self.allow_http_jwks:
-                raise ValueError(f"{name} must be https; http takes GATEWAY_ALLOW_HTTP_JWKS=true, for local stacks")
-        return self
+    @property
+    def trusted_issuers(self) -> list[Issuer]:
+        """`GATEWAY_ISSUERS`, or the one issuer of the single settings."""
+        if self.issuers is not None:
+            return self.issuers
+        assert self.issuer is not None  # noqa: S101 - checked when the settings were read
+        assert self.audience is not None  # noqa: S101
+        return [
+            Issuer(
+                issuer=self.issuer,
+                audience=self.audience,
+                user_claim=self.user_claim or "sub",
+                jwks_url=self.jwks_url,
+                algorithms=self.algorithms or ["RS256"],
+            )
+        ]
+
+    @field_validator("issuer", "audience", "user_claim", "jwks_url", "algorithms")
+    @classmethod
+    def _one_way_to_name_issuers(cls, value: object, info: ValidationInfo) -> object:
+        issuers = info.data.get("issuers", _FAULTY)
+        if value is not None and isinstance(issuers, list):
+            raise ValueError("cannot be set beside GATEWAY_ISSUERS")
+        if value is None and issuers is None and info.field_name in ("issuer", "audience"):
+            raise ValueError("is required, unless GATEWAY_ISSUERS is set")
+        return value
+
+    @field_validator("issuers", "issuer", "jwks_url")
+    @classmethod
+    def _keys_come_over_https(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, list):
+            origins = [issuer.keys_origin for issuer in value]
+        elif value is None or (info.field_name == "issuer" and info.data.get("jwks_url", _FAULTY) is not None):
+            origins = []
+        else:
+            origins = [str(value)]
+        for origin in origins:
+            if not origin.startswith(("https://", "http://")):
+                raise ValueError("is no URL: where an issuer is none, a JWKS URL must say where its keys are")
+            if origin.startswith("http://") and not info.data.get("allow_http_jwks", _FAULTY):
+                raise ValueError("must be https; http takes GATEWAY_ALLOW_HTTP_JWKS=true, for local stacks alone")
+        return value
+
+    @field_validator("jwks_file")
+    @classmethod
+    def _the_file_names_trusted_issuers(cls, value: dict[str, object], info: ValidationInfo) -> object:
+        issuers = info.data.get("issuers")
+        trusted = {issuer.issuer for issuer in issuers} if issuers else {info.data.get("issuer")}
+        unknown = value.keys() - trusted
+        if unknown:
+            raise ValueError(f"names issuers that are not trusted: {', '.join(sorted(unknown))}")
+        return value

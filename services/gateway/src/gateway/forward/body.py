@@ -1,15 +1,12 @@
 """A request's body, whole: its digest goes ahead of it."""
 
+from gateway.forward.departure import ClientGoneError
 from gateway.metrics import Metrics
 from runtime.asgi import Receive
 from runtime.problems import ProblemError, retry_after
 
 _CLOSE = (b"connection", b"close")
 OVERLOADED_RETRY_SECONDS = 1
-
-
-class ClientGoneError(Exception):
-    """The client ended the connection before its request was whole."""
 
 
 def overloaded() -> ProblemError:

@@ -10,6 +10,7 @@ from gateway.forward.body import overloaded
 from gateway.forward.exchange import Reason, UpstreamError
 from gateway.forward.upstream import Answer, Upstream
 from gateway.metrics import Metrics
+from gateway.proxies import Client
 from identity import Keyring, sign
 from runtime.problems import Code, ProblemError
 
@@ -34,8 +35,7 @@ class Outgoing:
     user_id: str
     request_id: str
     host: bytes
-    scheme: str
-    client_address: str
+    client: Client
 
 
 class Forwarder:
@@ -135,9 +135,9 @@ class Forwarder:
         return b"".join(lines)
 
     def _forwarded(self, outgoing: Outgoing) -> fields.Headers:
-        scheme, host, prefix = self._public or (outgoing.scheme.encode(), outgoing.host, b"")
+        scheme, host, prefix = self._public or (outgoing.client.scheme.encode(), outgoing.host, b"")
         forwarded = [
-            (b"x-forwarded-for", outgoing.client_address.encode()),
+            (b"x-forwarded-for", outgoing.client.address.encode()),
             (b"x-forwarded-proto", scheme),
             (b"x-forwarded-host", host),
         ]

@@ -46,6 +46,10 @@ class KeySource:
         metrics.jwks_age.labels(issuer).set_function(self.age)
         metrics.jwks_stale.labels(issuer).set_function(lambda: self.age() > self._fresh_seconds)
 
+    def preload(self, keys: dict[str, Key]) -> None:
+        """Serve with these keys, as stale ones, until the provider answers."""
+        self._keys, self._confirmed = keys, self._clock()
+
     @property
     def loaded(self) -> bool:
         """Whether a usable set was ever there: what readiness waits for."""

@@ -1,4 +1,4 @@
-"""May this user's request pass?"""
+"""May this request pass: is its token alive, and its user within the limits?"""
 
 import math
 import time
@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 
 from cachetools import TLRUCache
 
+from gateway.failures import revoked, too_many_failures
 from gateway.limits.gcra import MICROSECONDS, Verdict
 from gateway.limits.local import LocalLimits
 from gateway.limits.policy import AUTH_FAILURE, USER, USER_WRITE, Policy
+from gateway.limits.question import Question, address_subject, user_subject
+from gateway.limits.revocation import RevocationMemory
 from gateway.limits.shared import SharedLimits, SharedLimitsUnavailableError
 from gateway.metrics import Metrics
 from gateway.settings import RedisFailure
+from gateway.token.claims import Bearer
 from runtime.problems import ProblemError, retry_after
 
 REMEMBERED_DENIALS = 65536
@@ -39,6 +43,7 @@ class Limiter:
         policies: Mapping[str, Policy],
         shared: SharedLimits | None,
         local: LocalLimits,
+        revocations: RevocationMemory,
         on_redis_failure: RedisFailure,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
@@ -48,6 +53,7 @@ class Limiter:
         self._failing = [policies[name] for name in (AUTH_FAILURE,) if name in policies]
         self._shared = shared
         self._local = local
+        self._revocations = revocations
         self._on_redis_failure = on_redis_failure
         self._metrics = metrics
         self._clock = clock
@@ -55,46 +61,59 @@ class Limiter:
             REMEMBERED_DENIALS, ttu=lambda _key, denial, now: now + denial.verdict.retry / MICROSECONDS, timer=clock
         )
 
-    async def admit(self, user_id: str, *, write: bool) -> Headers:
-        """Charge one request of this user.
+    async def admit(self, bearer: Bearer, *, write: bool) -> Headers:
+        """Charge one request of this user, whose token must not be revoked.
 
         Returns:
             The `RateLimit` and `RateLimit-Policy` headers of the answer
             (draft-ietf-httpapi-ratelimit-headers-10).
 
         Raises:
+            AuthenticationError: `revoked`.
             ProblemError: `rate_limited` with the same headers and `Retry-After`; `limits_unavailable` where
                 Redis is away and the setting is `closed`.
         """
-        verdicts = await self._judge(f"user:{user_id}", self._writing if write else self._reading)
+        if self._revocations.holds(bearer):
+            raise revoked()
+        policies = self._writing if write else self._reading
+        verdicts = await self._judge(Question(user_subject(bearer.user_id), policies, bearer))
         return _passed_or_limited(verdicts)
 
     async def count_auth_failure(self, address: str) -> Headers:
         """Charge one failed authentication of this client address; returns and raises as `admit`."""
-        verdicts = await self._judge(f"address:{address}", self._failing)
-        return _passed_or_limited(verdicts)
-
-    async def _judge(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
-        if not policies:
+        if not self._failing:
             return []
-        remembered = self._remembered_denials(subject, policies)
+        try:
+            return _passed_or_limited(await self._judge(Question(address_subject(address), self._failing)))
+        except ProblemError as problem:
+            if problem.code == "rate_limited":
+                raise too_many_failures(list(problem.headers)) from None
+            raise
+
+    async def _judge(self, question: Question) -> list[Verdict]:
+        remembered = self._remembered_denials(question)
         if remembered:
             return self._count(remembered, "memory")
-        if self._shared is not None:
-            try:
-                verdicts = await self._shared.judge(subject, policies)
-            except SharedLimitsUnavailableError:
-                return self._judge_without_redis(subject, policies)
-            self._remember_denials(subject, verdicts)
-            return self._count(verdicts, "redis")
-        return self._count(self._local.judge(subject, policies), "local")
+        if self._shared is None:
+            return self._count(self._local.judge(question.subject, question.policies), "local")
+        try:
+            judgement = await self._shared.judge(question)
+        except SharedLimitsUnavailableError:
+            return self._judge_without_redis(question)
+        if question.bearer is not None and (judgement.token_revoked or judgement.revoked_until is not None):
+            self._revocations.learn(question.bearer, judgement)
+            raise revoked()
+        self._remember_denials(question.subject, judgement.verdicts)
+        return self._count(judgement.verdicts, "redis")
 
-    def _judge_without_redis(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
+    def _judge_without_redis(self, question: Question) -> list[Verdict]:
+        if question.bearer is not None:
+            self._metrics.revocations_unchecked.inc()
         match self._on_redis_failure:
             case "local":
-                return self._count(self._local.judge(subject, policies), "local")
+                return self._count(self._local.judge(question.subject, question.policies), "local")
             case "open":
-                for policy in policies:
+                for policy in question.policies:
                     self._metrics.ratelimit_decisions.labels(policy.name, "allowed", "none").inc()
                 return []
             case "closed":
@@ -106,8 +125,8 @@ class Limiter:
             if not verdict.allowed:
                 self._denials[verdict.policy.name, subject] = _Denial(verdict, self._clock())
 
-    def _remembered_denials(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
-        denials = [self._denials.get((policy.name, subject)) for policy in policies]
+    def _remembered_denials(self, question: Question) -> list[Verdict]:
+        denials = [self._denials.get((policy.name, question.subject)) for policy in question.policies]
         return [denial.at(self._clock()) for denial in denials if denial is not None]
 
     def _count(self, verdicts: list[Verdict], source: str) -> list[Verdict]:

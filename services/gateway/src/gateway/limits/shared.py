@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -13,8 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from gateway.limits.gcra import MICROSECONDS, Verdict
-from gateway.limits.policy import Policy
+from gateway.limits.question import Judgement, Question
 
 BUDGET_SECONDS = 0.025
 """How long a request waits for Redis; the call itself may go on, so that a slow connect still succeeds."""
@@ -22,7 +21,7 @@ CALL_SECONDS = 1.0
 FAILURES_TO_OPEN = 5
 PROBE_SECONDS = 2.0
 
-_SCRIPT = files("gateway.limits").joinpath("gcra.lua").read_text()
+_SCRIPT = files("gateway.limits").joinpath("judge.lua").read_text()
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 log = logging.getLogger("gateway.limits")
@@ -30,6 +29,13 @@ log = logging.getLogger("gateway.limits")
 
 class SharedLimitsUnavailableError(Exception):
     """Redis did not answer within the budget, or is known to be away."""
+
+
+def redis_client(url: str) -> Redis:
+    """A client that fails once and says so: when to ask again is decided here, not by the client."""
+    return Redis.from_url(
+        url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=CALL_SECONDS, socket_timeout=CALL_SECONDS
+    )
 
 
 class SharedLimits:
@@ -41,24 +47,22 @@ class SharedLimits:
 
     def __init__(self, url: str, on_change: Callable[[bool], None]) -> None:
         """Connect lazily to `url`; `on_change` hears whether Redis answers, at each change."""
-        self._redis = Redis.from_url(
-            url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=CALL_SECONDS, socket_timeout=CALL_SECONDS
-        )
+        self._redis = redis_client(url)
         self._on_change = on_change
         self._waiting: list[_Call] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._answering: bool | None = None
 
-    async def judge(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
-        """Judge every policy for `subject` on Redis's clock and charge all of them or none.
+    async def judge(self, question: Question) -> Judgement:
+        """Ask for revocations and judge every policy on Redis's clock, charging all of them or none.
 
         Raises:
             SharedLimitsUnavailableError: within 25 ms.
         """
         if self._failures >= FAILURES_TO_OPEN:
             raise SharedLimitsUnavailableError
-        call = _Call(subject, policies)
+        call = _Call(question)
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._send_waiting)
         self._waiting.append(call)
@@ -83,7 +87,7 @@ class SharedLimits:
         async with asyncio.timeout(CALL_SECONDS):
             await self._redis.script_load(_SCRIPT)
         async with asyncio.timeout(BUDGET_SECONDS):
-            await self._redis.evalsha(_SHA, 0)
+            await self._redis.evalsha(_SHA, 0, 0, 0)
 
     def _send_waiting(self) -> None:
         calls, self._waiting = self._waiting, []
@@ -122,7 +126,8 @@ class SharedLimits:
     async def _pipeline(self, calls: "list[_Call]", command: str, script: str) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)
         for call in calls:
-            pipeline.execute_command(command, script, len(call.policies), *call.keys, *call.arguments)
+            keys = call.question.keys()
+            pipeline.execute_command(command, script, len(keys), *keys, *call.question.arguments())
         return list(await pipeline.execute(raise_on_error=False))
 
     def _fail(self, calls: "list[_Call]") -> None:
@@ -141,23 +146,14 @@ class SharedLimits:
 class _Call:
     """One request's question, and the future that its answer goes to."""
 
-    def __init__(self, subject: str, policies: Sequence[Policy]) -> None:
-        self.policies = policies
-        # the braces make one hash slot of all keys of a subject
-        slot = hashlib.sha256(subject.encode()).hexdigest()[:32]
-        self.keys = [f"gateway:{{{slot}}}:{policy.name}" for policy in policies]
-        self.arguments = [n for policy in policies for n in (policy.limit, policy.window * MICROSECONDS)]
-        self.answer: asyncio.Future[list[Verdict]] = asyncio.get_running_loop().create_future()
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.answer: asyncio.Future[Judgement] = asyncio.get_running_loop().create_future()
 
-    def settle(self, reply: list[list[int]]) -> None:
+    def settle(self, reply: list[object]) -> None:
         """Answer the request, unless it went away."""
         if not self.answer.done():
-            self.answer.set_result(
-                [
-                    Verdict(policy, allowed == 1, remaining, reset, retry)
-                    for policy, (allowed, remaining, reset, retry) in zip(self.policies, reply, strict=True)
-                ]
-            )
+            self.answer.set_result(Judgement.read(self.question, reply))
 
     def fail(self) -> None:
         if not self.answer.done():

@@ -7,33 +7,40 @@ from dataclasses import dataclass
 from gateway.failures import refused
 
 LEEWAY_SECONDS = 10
-_USER_ID = re.compile(r"[\x21-\x7e]{1,255}")
+MAX_USER_ID_LENGTH = 255
+_USER_ID = re.compile(r"[\x21-\x7e]+")
+_LAST_SECOND = 253402300799
+"""The end of the year 9999."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one issuer's tokens are held to; `max_lifetime` in seconds."""
+    """What one issuer's tokens are held to; `max_lifetime` in seconds, `user_prefix` before every user id."""
 
     issuer: str
     audiences: frozenset[str]
     user_claim: str
     max_lifetime: int
+    user_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Whom a token speaks for, and until when (Unix seconds)."""
+    """Whom a token speaks for, and what else is asked of it later; instants are Unix seconds."""
 
     user_id: str
     expires: float
+    issued: float | None = None
+    token_id: str | None = None
+    scopes: frozenset[str] = frozenset()
 
 
 def check(claims: Mapping[str, object], rules: Rules, now: float) -> Bearer:
     """Judge the claims (RFC 7519 section 4.1) at `now`, in Unix seconds, with 10 s of leeway.
 
-    `iss`, the user claim (1 to 255 visible ASCII characters) and `exp` are required. `aud` must name one of
-    ours; only where it is absent an allowed `azp` stands in for it. `exp` lies at most `max_lifetime` after
-    `iat`, or after `now` where there is no `iat`.
+    `iss`, the user claim (visible ASCII, at most 255 characters with the prefix) and `exp` are required.
+    `aud` must name one of ours; only where it is absent an allowed `azp` stands in for it. `exp` lies at most
+    `max_lifetime` after `iat`, or after `now` where there is no `iat`.
 
     Raises:
         AuthenticationError: `invalid_token` with the reason of the first rule that is broken.
@@ -42,9 +49,7 @@ def check(claims: Mapping[str, object], rules: Rules, now: float) -> Bearer:
         raise refused("issuer")
     if not _audience_fits(claims, rules.audiences):
         raise refused("audience")
-    user_id = claims.get(rules.user_claim)
-    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
-        raise refused("claims")
+    user_id = _user_id(claims, rules)
     expires, issued, not_before = (_instant(claims, name) for name in ("exp", "iat", "nbf"))
     if expires is None:
         raise refused("claims")
@@ -54,7 +59,7 @@ def check(claims: Mapping[str, object], rules: Rules, now: float) -> Bearer:
         raise refused("not_yet_valid")
     if expires - (now if issued is None else issued) > rules.max_lifetime:
         raise refused("claims")
-    return Bearer(user_id, expires)
+    return Bearer(user_id, expires, issued, _token_id(claims), _scopes(claims))
 
 
 def _audience_fits(claims: Mapping[str, object], audiences: frozenset[str]) -> bool:
@@ -65,11 +70,37 @@ def _audience_fits(claims: Mapping[str, object], audiences: frozenset[str]) -> b
     return all(isinstance(name, str) for name in named) and not audiences.isdisjoint(named)
 
 
+def _user_id(claims: Mapping[str, object], rules: Rules) -> str:
+    value = claims.get(rules.user_claim)
+    if not isinstance(value, str) or not _USER_ID.fullmatch(value):
+        raise refused("claims")
+    user_id = rules.user_prefix + value
+    if len(user_id) > MAX_USER_ID_LENGTH:
+        raise refused("claims")
+    return user_id
+
+
 def _instant(claims: Mapping[str, object], name: str) -> float | None:
     """A NumericDate (RFC 7519 section 2), of which none lies before 1970 or past the year 9999."""
     if name not in claims:
         return None
     value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 253402300800:  # noqa: PLR2004
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LAST_SECOND:
         raise refused("claims")
     return float(value)
+
+
+def _token_id(claims: Mapping[str, object]) -> str | None:
+    if "jti" not in claims:
+        return None
+    token_id = claims["jti"]
+    if not isinstance(token_id, str):
+        raise refused("claims")
+    return token_id
+
+
+def _scopes(claims: Mapping[str, object]) -> frozenset[str]:
+    """`scope` (RFC 8693 section 4.2), or `scp` as some providers write it; either as a string or a list."""
+    given = claims.get("scope", claims.get("scp", ""))
+    named = given.split(" ") if isinstance(given, str) else given
+    return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()

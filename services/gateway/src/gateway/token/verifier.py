@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cachetools import TLRUCache
@@ -18,21 +18,27 @@ REMEMBERED_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedIssuer:
+    """An issuer whose tokens are taken: its keys, its rules, and the algorithms it may use."""
+
+    keys: KeySource
+    rules: Rules
+    algorithms: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Verified:
     bearer: Bearer
     key: Key
     kid: str
+    keys: KeySource
 
 
 class TokenVerifier:
     """Proves whom a token speaks for."""
 
-    def __init__(
-        self, keys: KeySource, rules: Rules, algorithms: frozenset[str], clock: Callable[[], float] = time.time
-    ) -> None:
-        self._keys = keys
-        self._rules = rules
-        self._algorithms = algorithms
+    def __init__(self, issuers: Iterable[TrustedIssuer], clock: Callable[[], float] = time.time) -> None:
+        self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
         self._clock = clock
         self._remembered: TLRUCache[bytes, _Verified] = TLRUCache(REMEMBERED_TOKENS, ttu=_until, timer=clock)
 
@@ -44,23 +50,27 @@ class TokenVerifier:
         """
         digest = hashlib.sha256(token).digest()
         known = self._remembered.get(digest)
-        if known is not None and self._keys.holds(known.kid, known.key):
+        if known is not None and known.keys.holds(known.kid, known.key):
             return known.bearer
         verified = await self._verify(bearer.parse(token))
         self._remembered[digest] = verified
         return verified.bearer
 
     async def _verify(self, parts: bearer.Parts) -> _Verified:
-        if parts.algorithm not in self._algorithms:
+        named = parts.claims.get("iss")
+        issuer = self._issuers.get(named) if isinstance(named, str) else None
+        if issuer is None:
+            raise refused("issuer")
+        if parts.algorithm not in issuer.algorithms:
             raise refused("algorithm")
         if parts.kid is None:
             raise refused("unknown_key")
-        key = await self._keys.key(parts.kid)
+        key = await issuer.keys.key(parts.kid)
         if parts.algorithm not in key.algorithms:
             raise refused("algorithm")
         if not key.verifies(parts.algorithm, parts.signing_input, parts.signature):
             raise refused("signature")
-        return _Verified(claims.check(parts.claims, self._rules, self._clock()), key, parts.kid)
+        return _Verified(claims.check(parts.claims, issuer.rules, self._clock()), key, parts.kid, issuer.keys)
 
 
 def _until(_digest: bytes, verified: _Verified, now: float) -> float:

@@ -1,0 +1,55 @@
+"""Which web pages may read answers (Fetch standard, "CORS protocol")."""
+
+from collections.abc import Collection, Iterable
+
+from gateway import routes
+
+_ALLOWED_HEADERS = b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key"
+_EXPOSED_HEADERS = (
+    b"Content-Disposition, ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, "
+    b"X-Request-Id"
+)
+_MAX_AGE_SECONDS = b"600"
+_VARY = (b"vary", b"Origin")
+
+type Headers = list[tuple[bytes, bytes]]
+
+
+class Cors:
+    """The answers' headers for the configured origins; none at all where no origin is configured."""
+
+    def __init__(self, origins: Collection[str]) -> None:
+        self._origins = frozenset(origin.encode() for origin in origins)
+
+    def headers(self, request: Iterable[tuple[bytes, bytes]]) -> Headers:
+        """What every answer to a request with these headers carries, errors too."""
+        if not self._origins:
+            return []
+        origin = _value(request, b"origin")
+        if origin is None or origin not in self._origins:
+            return [_VARY]
+        return [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", _EXPOSED_HEADERS),
+            _VARY,
+        ]
+
+    def is_preflight(self, method: str, request: Headers) -> bool:
+        """Whether this asks what a page of a configured origin may send: the one request without a token."""
+        return (
+            method == "OPTIONS"
+            and _value(request, b"origin") in self._origins
+            and _value(request, b"access-control-request-method") is not None
+        )
+
+    def preflight_headers(self) -> Headers:
+        """What the answer to a preflight carries beside `headers`."""
+        return [
+            (b"access-control-allow-methods", ", ".join(sorted(routes.METHODS)).encode()),
+            (b"access-control-allow-headers", _ALLOWED_HEADERS),
+            (b"access-control-max-age", _MAX_AGE_SECONDS),
+        ]
+
+
+def _value(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    return next((value for key, value in headers if key == name), None)

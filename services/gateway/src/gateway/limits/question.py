@@ -1,0 +1,79 @@
+"""What is asked of Redis for one request, and under which names."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.limits.gcra import MICROSECONDS, Verdict
+from gateway.limits.policy import Policy
+from gateway.token.claims import Bearer
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Is this token revoked (where there is one), and is its subject within these policies?"""
+
+    subject: str
+    policies: Sequence[Policy]
+    bearer: Bearer | None = None
+
+    def keys(self) -> list[str]:
+        """All in one hash slot, which the braces make, and without a name in them."""
+        revocations = [] if self.bearer is None else revocation_keys(self.bearer.user_id, self.bearer.token_id)
+        return [*revocations, *(_key(self.subject, policy.name) for policy in self.policies)]
+
+    def arguments(self) -> list[int]:
+        if self.bearer is None:
+            revocations, issued = 0, 0
+        else:
+            revocations = 1 if self.bearer.token_id is None else 2
+            issued = int(self.bearer.issued or 0)
+        limits = [n for policy in self.policies for n in (policy.limit, policy.window * MICROSECONDS)]
+        return [revocations, issued, *limits]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Redis's answer: `revoked_until` is the second up to which the user's tokens are dead."""
+
+    revoked_until: int | None
+    token_revoked: bool
+    verdicts: list[Verdict]
+
+    @classmethod
+    def read(cls, question: Question, reply: Sequence[object]) -> "Judgement":
+        """From what `judge.lua` returns."""
+        kind, second, *rows = reply
+        if kind:
+            return cls(int(str(second)) if kind == 1 else None, kind == 2, [])  # noqa: PLR2004 - see judge.lua
+        verdicts = [
+            Verdict(policy, allowed=row[0] == 1, remaining=row[1], reset=row[2], retry=row[3])
+            for policy, row in zip(question.policies, rows, strict=True)
+            if isinstance(row, list)
+        ]
+        return cls(None, token_revoked=False, verdicts=verdicts)
+
+
+def user_subject(user_id: str) -> str:
+    return f"user:{user_id}"
+
+
+def address_subject(address: str) -> str:
+    return f"address:{address}"
+
+
+def revocation_keys(user_id: str, token_id: str | None) -> list[str]:
+    """Where the revocation of the user stands, and that of one token of theirs (`jti`, RFC 7519)."""
+    subject = user_subject(user_id)
+    of_user = _key(subject, "revoked")
+    if token_id is None:
+        return [of_user]
+    return [of_user, f"{of_user}:{_digest(token_id)}"]
+
+
+def _key(subject: str, name: str) -> str:
+    return f"gateway:{{{_digest(subject)}}}:{name}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,66 @@
+"""Tokens that are dead before they expire."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cachetools import TTLCache
+from redis.asyncio import Redis
+
+from gateway.limits.question import Judgement, revocation_keys
+from gateway.token.claims import LEEWAY_SECONDS, Bearer
+
+REMEMBERED_REVOCATIONS = 65536
+
+_RAISE = """
+local held = tonumber(redis.call('GET', KEYS[1]) or '0')
+return redis.call('SET', KEYS[1], string.format('%.0f', math.max(held, tonumber(ARGV[1]))), 'EX', ARGV[2])
+"""
+
+
+class RevocationMemory:
+    """What this process was told, for as long as a token could have lived; it serves while Redis is away."""
+
+    def __init__(self, max_lifetime: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`max_lifetime` of a token in seconds."""
+        seconds = max_lifetime + LEEWAY_SECONDS
+        self._users: TTLCache[str, int] = TTLCache(REMEMBERED_REVOCATIONS, seconds, timer=clock)
+        self._tokens: TTLCache[tuple[str, str], None] = TTLCache(REMEMBERED_REVOCATIONS, seconds, timer=clock)
+
+    def holds(self, bearer: Bearer) -> bool:
+        """Whether this token is known to be revoked."""
+        until = self._users.get(bearer.user_id)
+        if until is not None and int(bearer.issued or 0) <= until:
+            return True
+        return bearer.token_id is not None and (bearer.user_id, bearer.token_id) in self._tokens
+
+    def learn(self, bearer: Bearer, judgement: Judgement) -> None:
+        if judgement.revoked_until is not None:
+            self._users[bearer.user_id] = judgement.revoked_until
+        elif judgement.token_revoked and bearer.token_id is not None:
+            self._tokens[bearer.user_id, bearer.token_id] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """One token of a user, or without `token_id` all that were issued up to the second `until`."""
+
+    user_id: str
+    token_id: str | None
+    until: int
+
+
+async def revoke(redis: Redis, revocation: Revocation, max_lifetime: int) -> None:
+    """Write what every gateway reads with its next request, kept for as long as such a token could live.
+
+    A later instant is never replaced by an earlier one.
+
+    Raises:
+        redis.RedisError: nothing was written, or it is not known.
+    """
+    seconds = max_lifetime + LEEWAY_SECONDS
+    of_user, *of_token = revocation_keys(revocation.user_id, revocation.token_id)
+    if of_token:
+        await redis.set(of_token[0], 1, ex=seconds)
+        return
+    await redis.eval(_RAISE, 1, of_user, str(revocation.until), str(seconds))

@@ -1,0 +1,73 @@
+"""Who the client is, behind the proxies that are trusted to say so."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+_IPV6_SITE_BITS = 64
+
+type Address = IPv4Address | IPv6Address
+type Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The address that the request came from, and the scheme it was sent over."""
+
+    address: str
+    scheme: str
+
+    @property
+    def limited_address(self) -> str:
+        """The address that failures count against: for IPv6 the /64 that one site holds (RFC 6177)."""
+        try:
+            address = ip_address(self.address)
+        except ValueError:
+            return self.address
+        if isinstance(address, IPv4Address):
+            return self.address
+        return str(IPv6Network((address, _IPV6_SITE_BITS), strict=False))
+
+
+class TrustedProxies:
+    """Believes `X-Forwarded-For` and `X-Forwarded-Proto` from these networks and from nobody else."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._networks = networks
+
+    def client(self, peer: str, scheme: str, headers: Iterable[tuple[bytes, bytes]]) -> Client:
+        """The client behind a connection from `peer`.
+
+        `X-Forwarded-For` is walked from the right, past trusted proxies, to the first address that none of
+        them is; what stands to its left anybody could have written. An entry that is no address ends the walk.
+        """
+        if not self._networks or not self._trusts(peer):
+            return Client(peer, scheme)
+        entries: list[str] = []
+        for name, value in headers:
+            if name == b"x-forwarded-for":
+                entries += value.decode("latin-1").split(",")
+            elif name == b"x-forwarded-proto" and value in (b"http", b"https"):
+                scheme = value.decode()
+        address = peer
+        for entry in reversed(entries):
+            parsed = _parse(entry.strip())
+            if parsed is None:
+                break
+            address = str(parsed)
+            if not self._trusts(address):
+                break
+        return Client(address, scheme)
+
+    def _trusts(self, address: str) -> bool:
+        parsed = _parse(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
