@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from runtime.admin import Readiness, admin_app
 from runtime.asgi import App, Message, Receive, Scope, Send
+from runtime.protocol import StrictProtocol
 
 IN_FLIGHT_SECONDS = 25
 """How long requests that are under way at the end of the drain may still take."""
@@ -160,7 +161,7 @@ def http_server(app: App, keepalive_seconds: int) -> uvicorn.Server:
     """The HTTP server both services use; `serve(sockets=[…])` runs it until `should_exit` is set."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=StrictProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -1,0 +1,117 @@
+"""What the head of a request must look like before anybody acts on it (RFC 9112 sections 3, 6 and 7)."""
+
+import re
+from collections.abc import Iterable
+
+from runtime.problems import ProblemError
+
+MAX_TARGET_BYTES = 8 * 1024
+MAX_LINE_BYTES = len(b"UNSUBSCRIBE ") + MAX_TARGET_BYTES + len(b" HTTP/1.1\r\n")
+"""Of the longest request line, by the longest method that the parser knows."""
+
+MAX_FIELDS = 100
+MAX_FIELD_BYTES = 32 * 1024
+"""Of all header lines together, their line ends and the empty line included."""
+
+CHUNKED = -1
+"""The length of a body that tells its length as it goes."""
+
+_VERSIONS = {b"HTTP/1.1\r\n": "1.1", b"HTTP/1.0\r\n": "1.0"}
+_PATH = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/%"
+_QUERY = _PATH.replace(b"'", b"") + b"?"
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_DECISIVE = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_MAX_LENGTH_DIGITS = 18
+
+type RequestLine = tuple[str, bytes, bytes, str]
+"""Method, path, query without its question mark, and version (`1.0` or `1.1`)."""
+
+
+def read_request_line(line: bytes) -> RequestLine:
+    """Take a request line, its line end included, apart.
+
+    The target is in origin form alone (RFC 9112 section 3.2.1) and holds no character that RFC 3986 does not let it
+    hold; nor `'` in the query, which signature libraries normalise differently.
+
+    Raises:
+        ProblemError: `uri_too_long` or `bad_request`.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise target_too_long()
+    parts = line.split(b" ")
+    if len(parts) != 3:  # noqa: PLR2004 - method, target, version
+        raise refused("The request line is malformed.")
+    method, target, end = parts
+    if len(target) > MAX_TARGET_BYTES:
+        raise target_too_long()
+    version = _VERSIONS.get(end)
+    if version is None:
+        raise refused("The version is not HTTP/1.1 or HTTP/1.0.")
+    if not target.startswith(b"/") or method == b"CONNECT":
+        raise refused("The request target is not in origin form.")
+    path, _, query = target.partition(b"?")
+    if path.translate(None, _PATH) or query.translate(None, _QUERY):
+        raise refused("The request target holds a forbidden character.")
+    if b"%" in target and _BROKEN_ESCAPE.search(target):
+        raise refused("The request target holds a broken escape.")
+    try:
+        return method.decode("ascii"), path, query, version
+    except UnicodeDecodeError:
+        raise refused("The method is malformed.") from None
+
+
+def read_framing(fields: Iterable[tuple[bytes, bytes]], version: str) -> tuple[int, bool]:
+    """The length of the body, or `CHUNKED`, and whether the client waits for 100 (Continue).
+
+    The fields that decide come at most once each, `Host` exactly once (RFC 9112 section 3.2, also of HTTP/1.0).
+    Names come in lower case.
+
+    Raises:
+        ProblemError: `bad_request`.
+    """
+    decisive: dict[bytes, bytes] = {}
+    for name, value in fields:
+        if name in _DECISIVE:
+            if name in decisive:
+                raise refused(f"{name.decode().title()} came more than once.")
+            decisive[name] = value
+    if b"host" not in decisive:
+        raise refused("Host is missing.")
+    if len(decisive) == 1:
+        return 0, False
+    if b"upgrade" in decisive:
+        raise refused("Upgrade is not supported.")
+    expectation = decisive.get(b"expect")
+    if expectation is not None and expectation.lower() != b"100-continue":
+        raise refused("The expectation is not 100-continue.")
+    # RFC 9110 section 10.1.1: an expectation of HTTP/1.0 is ignored
+    return _body_length(decisive, version), expectation is not None and version == "1.1"
+
+
+def _body_length(decisive: dict[bytes, bytes], version: str) -> int:
+    """RFC 9112 section 6.3, without what it only tolerates."""
+    length = decisive.get(b"content-length")
+    coding = decisive.get(b"transfer-encoding")
+    if coding is not None:
+        if coding != b"chunked" or length is not None or version != "1.1":
+            raise refused("Transfer-Encoding is not chunked alone, on HTTP/1.1.")
+        return CHUNKED
+    if length is None:
+        return 0
+    if not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
+        raise refused("Content-Length is malformed.")
+    return int(length)
+
+
+def refused(detail: str) -> ProblemError:
+    return ProblemError("bad_request", detail)
+
+
+def target_too_long() -> ProblemError:
+    return ProblemError("uri_too_long", f"The request target is longer than {MAX_TARGET_BYTES} bytes.")
+
+
+def fields_too_large() -> ProblemError:
+    return ProblemError(
+        "request_header_fields_too_large", f"More than {MAX_FIELDS} fields, or {MAX_FIELD_BYTES} bytes of them."
+    )
