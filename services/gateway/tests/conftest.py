@@ -7,6 +7,7 @@ import pytest
 from gateway_harness import Provider, Running, StartGateway, running_gateway, settings_of
 
 from devtools.testing.servers import ScriptedServer, reply, scripted_server
+from gateway.clock import SYSTEM, Clock
 
 
 @pytest.fixture
@@ -28,10 +29,10 @@ def start_gateway(provider: Provider, upstream: ScriptedServer, monkeypatch: pyt
     """Starts gateways with settings over good ones: `async with start_gateway(redis_url=…) as running`."""
 
     @contextlib.asynccontextmanager
-    async def start(*, wait_for_keys: bool = True, **changes: object) -> AsyncIterator[Running]:
+    async def start(*, wait_for_keys: bool = True, clock: Clock = SYSTEM, **changes: object) -> AsyncIterator[Running]:
         for name, value in settings_of(provider, upstream, **changes).items():
             monkeypatch.setenv(name, value)
-        async with running_gateway(wait_for_keys=wait_for_keys) as running:
+        async with running_gateway(wait_for_keys=wait_for_keys, clock=clock) as running:
             yield running
 
     return start

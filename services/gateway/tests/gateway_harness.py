@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from devtools.testing.tokens import Signer, good_claims
+from gateway.clock import SYSTEM, Clock
 from gateway.service import open_gateway
 from gateway.settings import Settings
 from runtime.serve import Service, http_server, listen
@@ -65,6 +67,31 @@ class Running:
         return self.registry.get_sample_value(name, labels) or 0.0
 
 
+class MovingClock:
+    """A clock that stands until the test moves it, and wakes who slept meanwhile."""
+
+    def __init__(self) -> None:
+        self._monotonic = 1_000_000.0
+        self._wall = time.time()
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self._monotonic, lambda: self._wall, self._sleep)
+
+    def move(self, seconds: float) -> None:
+        self._monotonic += seconds
+        self._wall += seconds
+        for deadline, woken in self._sleepers:
+            if deadline <= self._monotonic:
+                woken.set()
+
+    async def _sleep(self, seconds: float) -> None:
+        woken = asyncio.Event()
+        self._sleepers.append((self._monotonic + seconds, woken))
+        await woken.wait()
+
+
 def settings_of(provider: Provider, upstream: ScriptedServer, **changes: object) -> dict[str, str]:
     """An environment that is good for these two, with some of it changed."""
     given = {
@@ -79,9 +106,9 @@ def settings_of(provider: Provider, upstream: ScriptedServer, **changes: object)
 
 
 @contextlib.asynccontextmanager
-async def running_gateway(*, wait_for_keys: bool = True) -> AsyncIterator[Running]:
+async def running_gateway(*, wait_for_keys: bool = True, clock: Clock = SYSTEM) -> AsyncIterator[Running]:
     """A gateway with the settings of the environment, on a free port of loopback."""
-    async with open_gateway(Settings()) as service, _listening(service) as port:
+    async with open_gateway(Settings(), clock) as service, _listening(service) as port:
         background = asyncio.create_task(service.background())
         if wait_for_keys:
             await until(lambda: service.readiness()["keys"])

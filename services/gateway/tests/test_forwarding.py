@@ -418,3 +418,19 @@ async def test_the_digest_is_that_of_the_body(gateway: Running, provider: Provid
     assert "content-digest" not in empty
     assert base64.b64decode(full["content-digest"].removeprefix("sha-256=:").rstrip(":"))
     assert [request["content-length"] for request in upstream.requests] == ["0", "2"]
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nabc"])
+async def test_a_client_that_leaves_ends_what_it_asked_for_upstream(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, begun: bytes
+) -> None:
+    upstream.answer = lambda _request: Reply(begun)
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    head = f"GET /v1/todos HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {provider.token()}\r\n\r\n"
+    writer.write(head.encode())
+    await upstream.wait_for_requests(1)
+    assert gateway.metric("gateway_in_flight_requests") == 1
+    writer.close()
+    await writer.wait_closed()
+    await until(lambda: gateway.metric("gateway_in_flight_requests") == 0)
+    await until(lambda: gateway.metric("gateway_upstream_connections") == 0)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from gateway_harness import Provider, Running, StartGateway
+from gateway_harness import MovingClock, Provider, Running, StartGateway
 
 from devtools.testing.servers import Reply, Request, reply
 from devtools.testing.tokens import Signer, good_claims, rsa_key
@@ -84,24 +84,14 @@ def fetcher(client: httpx.AsyncClient, provider: Provider, **changes: Any) -> Ke
     return KeyFetcher(client, **{"issuer": provider.issuer, "jwks_url": None, "allow_http": True, **changes})
 
 
-class Clock:
-    """A clock that the test moves; seconds."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> MovingClock:
+    return MovingClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def source(client: httpx.AsyncClient, provider: Provider, clock: Clock) -> KeySource:
-    return KeySource(fetcher(client, provider), provider.issuer, Metrics(), clock)
+def source(client: httpx.AsyncClient, provider: Provider, clock: MovingClock) -> KeySource:
+    return KeySource(fetcher(client, provider), provider.issuer, Metrics(), clock.clock)
 
 
 async def reason_of(source: KeySource, kid: str) -> str:
@@ -125,11 +115,11 @@ HOSTILE: dict[str, Reply] = {
 
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_a_hostile_answer_never_replaces_a_good_set(
-    source: KeySource, provider: Provider, clock: Clock, answer: Reply
+    source: KeySource, provider: Provider, clock: MovingClock, answer: Reply
 ) -> None:
     await source.key("k1")
     provider.server.answer = lambda request: answer if request.target == "/jwks" else provider.answer(request)
-    clock.now += 31
+    clock.move(31)
     assert await reason_of(source, "k2") == "keys_unavailable"
     await source.key("k1")
 
@@ -151,7 +141,9 @@ async def test_freshness_follows_max_age_within_bounds(client: httpx.AsyncClient
         assert (await fetcher(client, provider).fetch(None)).fresh_seconds == seconds
 
 
-async def test_an_unchanged_set_is_confirmed_by_its_etag(source: KeySource, provider: Provider, clock: Clock) -> None:
+async def test_an_unchanged_set_is_confirmed_by_its_etag(
+    source: KeySource, provider: Provider, clock: MovingClock
+) -> None:
     provider.headers = {"etag": '"v1"'}
     key = await source.key("k1")
 
@@ -162,39 +154,41 @@ async def test_an_unchanged_set_is_confirmed_by_its_etag(source: KeySource, prov
         return reply(status=304)
 
     provider.server.answer = not_modified
-    clock.now += 3600
+    clock.move(3600)
     assert await reason_of(source, "k2") == "unknown_key"
     assert source.age() == 0
     assert source.holds("k1", key)
 
 
 async def test_known_keys_serve_for_a_day_without_the_provider_and_then_it_is_ours_not_the_users(
-    source: KeySource, provider: Provider, clock: Clock
+    source: KeySource, provider: Provider, clock: MovingClock
 ) -> None:
     await source.key("k1")
     await provider.server.stop()
-    clock.now += 24 * 3600 - 1
+    clock.move(24 * 3600 - 1)
     await source.key("k1")
-    clock.now += 1
+    clock.move(1)
     assert await reason_of(source, "k1") == "keys_unavailable"
     await provider.server.start()
-    clock.now += 31
+    clock.move(31)
     await source.key("k1")
 
 
 async def test_random_kids_reach_the_provider_once_in_thirty_seconds(
-    source: KeySource, provider: Provider, clock: Clock
+    source: KeySource, provider: Provider, clock: MovingClock
 ) -> None:
     await source.key("k1")
-    for number in range(1000):
-        clock.now += 0.059
+    for number in range(10_000):
+        clock.move(0.0059)
         assert await reason_of(source, f"random-{number}") == "unknown_key"
     assert provider.fetches == 1 + 1
 
 
-async def test_many_requests_for_a_new_key_share_one_fetch(source: KeySource, provider: Provider, clock: Clock) -> None:
+async def test_many_requests_for_a_new_key_share_one_fetch(
+    source: KeySource, provider: Provider, clock: MovingClock
+) -> None:
     await source.key("k1")
-    clock.now += 31
+    clock.move(31)
     new = Signer("k2", private=rsa_key(1))
     provider.jwks = {"keys": [provider.signer.jwk(), new.jwk()]}
     keys = await asyncio.gather(*(source.key("k2") for _ in range(50)))
@@ -203,13 +197,13 @@ async def test_many_requests_for_a_new_key_share_one_fetch(source: KeySource, pr
 
 
 async def test_a_removed_key_stops_and_an_unchanged_one_stays_the_same(
-    source: KeySource, provider: Provider, clock: Clock
+    source: KeySource, provider: Provider, clock: MovingClock
 ) -> None:
     kept = Signer("k2", private=rsa_key(1))
     provider.jwks = {"keys": [provider.signer.jwk(), kept.jwk()]}
     removed_key, kept_key = await source.key("k1"), await source.key("k2")
     provider.jwks = {"keys": [kept.jwk()]}
-    clock.now += 31
+    clock.move(31)
     assert await reason_of(source, "k3") == "unknown_key"
     assert not source.holds("k1", removed_key)
     assert source.holds("k2", kept_key)

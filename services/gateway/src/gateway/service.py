@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from gateway.app import Gateway
+from gateway.clock import SYSTEM, Clock
 from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
 from gateway.forward.forwarder import Forwarder
@@ -27,11 +28,11 @@ from runtime.serve import Service
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Service]:
+async def open_gateway(settings: Settings, clock: Clock = SYSTEM) -> AsyncIterator[Service]:
     """Everything the gateway holds while it serves; closed at the end."""
     metrics = Metrics()
     async with httpx.AsyncClient() as client:
-        issuers = [_trusted(issuer, client, settings, metrics) for issuer in settings.trusted_issuers]
+        issuers = [_trusted(issuer, client, settings, metrics, clock) for issuer in settings.trusted_issuers]
         shared = _shared_limits(settings, metrics)
         upstream = _upstream(settings, metrics)
 
@@ -47,7 +48,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Service]:
                 app=Gateway(
                     TrustedProxies(settings.trusted_proxies),
                     Cors(settings.cors_origins),
-                    TokenVerifier(issuers),
+                    TokenVerifier(issuers, clock),
                     settings.required_scopes,
                     _limiter(settings, shared, metrics),
                     BodyBuffers(settings.max_body_bytes, settings.max_buffered_bytes, metrics),
@@ -69,9 +70,11 @@ def key_fetcher(client: httpx.AsyncClient, issuer: Issuer, *, allow_http: bool) 
     return KeyFetcher(client, issuer=issuer.issuer, jwks_url=jwks_url, allow_http=allow_http)
 
 
-def _trusted(issuer: Issuer, client: httpx.AsyncClient, settings: Settings, metrics: Metrics) -> TrustedIssuer:
+def _trusted(
+    issuer: Issuer, client: httpx.AsyncClient, settings: Settings, metrics: Metrics, clock: Clock
+) -> TrustedIssuer:
     fetcher = key_fetcher(client, issuer, allow_http=settings.allow_http_jwks)
-    keys = KeySource(fetcher, issuer.issuer, metrics)
+    keys = KeySource(fetcher, issuer.issuer, metrics, clock)
     if issuer.issuer in settings.jwks_file:
         keys.preload(settings.jwks_file[issuer.issuer])
     rules = Rules(

@@ -3,11 +3,10 @@
 import asyncio
 import logging
 import random
-import time
-from collections.abc import Callable
 
 from cachetools import TTLCache
 
+from gateway.clock import SYSTEM, Clock
 from gateway.failures import keys_unavailable, refused
 from gateway.keys.admission import Key
 from gateway.keys.fetch import Fetched, FetchError, KeyFetcher
@@ -28,9 +27,7 @@ log = logging.getLogger("gateway.keys")
 class KeySource:
     """Answers for keys from memory; goes to the provider in the background and for unknown key ids."""
 
-    def __init__(
-        self, fetcher: KeyFetcher, issuer: str, metrics: Metrics, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, fetcher: KeyFetcher, issuer: str, metrics: Metrics, clock: Clock = SYSTEM) -> None:
         self._fetcher = fetcher
         self._issuer = issuer
         self._metrics = metrics
@@ -41,14 +38,16 @@ class KeySource:
         self._confirmed = -STALE_SECONDS
         self._last_fetch_failed = True
         self._asked_for_unknown = -UNKNOWN_KID_INTERVAL_SECONDS
-        self._unknown: TTLCache[str, None] = TTLCache(REMEMBERED_UNKNOWN_KIDS, UNKNOWN_KID_SECONDS, timer=clock)
+        self._unknown: TTLCache[str, None] = TTLCache(
+            REMEMBERED_UNKNOWN_KIDS, UNKNOWN_KID_SECONDS, timer=clock.monotonic
+        )
         self._fetching: asyncio.Task[bool] | None = None
         metrics.jwks_age.labels(issuer).set_function(self.age)
         metrics.jwks_stale.labels(issuer).set_function(lambda: self.age() > self._fresh_seconds)
 
     def preload(self, keys: dict[str, Key]) -> None:
         """Serve with these keys, as stale ones, until the provider answers."""
-        self._keys, self._confirmed = keys, self._clock()
+        self._keys, self._confirmed = keys, self._clock.monotonic()
 
     @property
     def loaded(self) -> bool:
@@ -57,7 +56,7 @@ class KeySource:
 
     def age(self) -> float:
         """Seconds since the provider last confirmed the set."""
-        return self._clock() - self._confirmed
+        return self._clock.monotonic() - self._confirmed
 
     def holds(self, kid: str, key: Key) -> bool:
         """Whether `kid` still stands for this very key."""
@@ -95,7 +94,7 @@ class KeySource:
         raise refused("unknown_key") if answered else keys_unavailable()
 
     def _may_ask(self) -> bool:
-        now = self._clock()
+        now = self._clock.monotonic()
         if now - self._asked_for_unknown < UNKNOWN_KID_INTERVAL_SECONDS:
             return False
         self._asked_for_unknown = now
@@ -129,7 +128,7 @@ class KeySource:
 
     def _take(self, fetched: Fetched) -> None:
         self._last_fetch_failed = False
-        self._etag, self._fresh_seconds, self._confirmed = fetched.etag, fetched.fresh_seconds, self._clock()
+        self._etag, self._fresh_seconds, self._confirmed = fetched.etag, fetched.fresh_seconds, self._clock.monotonic()
         self._metrics.jwks_fetches.labels(self._issuer, "success").inc()
         if fetched.keys is None or fetched.keys == self._keys:
             return
@@ -151,4 +150,4 @@ class KeySource:
                 pause: float = self._fresh_seconds * REFRESH_AT
             else:
                 pause, retry_seconds = retry_seconds, min(retry_seconds * 2, LAST_RETRY_SECONDS)
-            await asyncio.sleep(pause * random.uniform(0.8, 1.0))  # noqa: S311 - spreads load, hides nothing
+            await self._clock.sleep(pause * random.uniform(0.8, 1.0))  # noqa: S311 - spreads load, hides nothing

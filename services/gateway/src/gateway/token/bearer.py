@@ -10,7 +10,7 @@ from typing import Any
 from gateway.failures import no_token, not_bearer, refused
 
 MAX_TOKEN_BYTES = 8192
-_BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*) *")
+_BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 _FORBIDDEN_HEADERS = frozenset({"crit", "b64", "zip", "jku", "x5u", "jwk"})
 _TYPES = frozenset({"jwt", "at+jwt"})
 

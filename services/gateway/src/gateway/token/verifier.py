@@ -1,12 +1,12 @@
 """A verified token, remembered while its key lives."""
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cachetools import TLRUCache
 
+from gateway.clock import SYSTEM, Clock
 from gateway.failures import refused
 from gateway.keys.admission import Key
 from gateway.keys.source import KeySource
@@ -37,10 +37,10 @@ class _Verified:
 class TokenVerifier:
     """Proves whom a token speaks for."""
 
-    def __init__(self, issuers: Iterable[TrustedIssuer], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, issuers: Iterable[TrustedIssuer], clock: Clock = SYSTEM) -> None:
         self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
         self._clock = clock
-        self._remembered: TLRUCache[bytes, _Verified] = TLRUCache(REMEMBERED_TOKENS, ttu=_until, timer=clock)
+        self._remembered: TLRUCache[bytes, _Verified] = TLRUCache(REMEMBERED_TOKENS, ttu=_until, timer=clock.wall)
 
     async def verify(self, token: bytes) -> Bearer:
         """Verify the signature, then the claims; a token seen within the last minute costs one look-up.
@@ -70,7 +70,7 @@ class TokenVerifier:
             raise refused("algorithm")
         if not key.verifies(parts.algorithm, parts.signing_input, parts.signature):
             raise refused("signature")
-        return _Verified(claims.check(parts.claims, issuer.rules, self._clock()), key, parts.kid, issuer.keys)
+        return _Verified(claims.check(parts.claims, issuer.rules, self._clock.wall()), key, parts.kid, issuer.keys)
 
 
 def _until(_digest: bytes, verified: _Verified, now: float) -> float:

@@ -1,0 +1,99 @@
+"""None but the original: whatever is changed in a token, it stops verifying."""
+
+import asyncio
+import base64
+import json
+from typing import Any, cast
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from devtools.testing.tokens import Signer, encode, good_claims
+from gateway.failures import AuthenticationError, refused
+from gateway.keys.admission import Key, admit
+from gateway.keys.source import KeySource
+from gateway.token.bearer import read_token
+from gateway.token.claims import Rules
+from gateway.token.verifier import TokenVerifier, TrustedIssuer
+
+ISSUER = "https://id.example.com"
+SIGNER = Signer()
+TOKEN = SIGNER.token(good_claims(ISSUER)).encode()
+HEADER, CLAIMS, SIGNATURE = TOKEN.split(b".")
+
+
+class FixedKeys:
+    """A set of keys that never changes."""
+
+    def __init__(self) -> None:
+        self._keys = admit({"keys": [SIGNER.jwk()]})
+
+    def holds(self, kid: str, key: Key) -> bool:
+        return self._keys.get(kid) is key
+
+    async def key(self, kid: str) -> Key:
+        if kid not in self._keys:
+            raise refused("unknown_key")
+        return self._keys[kid]
+
+
+def verifies(token: bytes) -> bool:
+    keys = cast(KeySource, FixedKeys())
+    issuer = TrustedIssuer(keys, Rules(ISSUER, frozenset({"todos"}), "sub", 86400), frozenset({"RS256"}))
+    try:
+        return asyncio.run(TokenVerifier([issuer]).verify(read_token(b"Bearer " + token))).user_id == "alice"
+    except AuthenticationError:
+        return False
+
+
+def decoded(part: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + b"=="))
+    return document
+
+
+def test_the_original_verifies() -> None:
+    assert verifies(TOKEN)
+
+
+@given(st.integers(0, len(TOKEN) - 1), st.binary(max_size=3), st.integers(0, 3))
+def test_no_token_with_other_bytes_verifies(position: int, inserted: bytes, dropped: int) -> None:
+    mutated = TOKEN[:position] + inserted + TOKEN[position + dropped :]
+    assume(mutated != TOKEN)
+    assert not verifies(mutated)
+
+
+json_values = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.lists(st.integers(), max_size=2)
+
+
+@given(
+    st.sampled_from(["header", "claims"]),
+    st.sampled_from(["alg", "kid", "typ", "sub", "iss", "exp", "new"]),
+    json_values,
+)
+def test_no_token_with_another_member_verifies(part: str, member: str, value: object) -> None:
+    header, claims = decoded(HEADER), decoded(CLAIMS)
+    changed = header if part == "header" else claims
+    assume(member not in changed or changed[member] != value)
+    changed[member] = value
+    parts = (encode(json.dumps(document, separators=(",", ":")).encode()).encode() for document in (header, claims))
+    assert not verifies(b".".join([*parts, SIGNATURE]))
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+@pytest.mark.parametrize("addition", [b"=", b"==", b"A", b"\n", b" ", b"%3D", b"."])
+@pytest.mark.parametrize("before", [True, False])
+def test_no_other_spelling_of_its_base64_verifies(part: int, addition: bytes, before: bool) -> None:  # noqa: FBT001
+    parts = [HEADER, CLAIMS, SIGNATURE]
+    parts[part] = addition + parts[part] if before else parts[part] + addition
+    assert not verifies(b".".join(parts))
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_no_token_with_loose_trailing_bits_verifies(part: int) -> None:
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    parts = [HEADER, CLAIMS, SIGNATURE]
+    for letter in alphabet:
+        spelled = parts[part][:-1] + bytes([letter])
+        if spelled != parts[part]:
+            assert not verifies(b".".join([*parts[:part], spelled, *parts[part + 1 :]]))
