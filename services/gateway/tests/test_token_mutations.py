@@ -81,7 +81,7 @@ def test_no_token_with_another_member_verifies(part: str, member: str, value: ob
 
 
 @pytest.mark.parametrize("part", [0, 1, 2])
-@pytest.mark.parametrize("addition", [b"=", b"==", b"A", b"\n", b" ", b"%3D", b"."])
+@pytest.mark.parametrize("addition", [b"=", b"==", b"A", b"\n", b"\t", b"%3D", b"."])
 @pytest.mark.parametrize("before", [True, False])
 def test_no_other_spelling_of_its_base64_verifies(part: int, addition: bytes, before: bool) -> None:  # noqa: FBT001
     parts = [HEADER, CLAIMS, SIGNATURE]

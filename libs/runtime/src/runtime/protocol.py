@@ -168,7 +168,7 @@ class StrictProtocol(HttpToolsProtocol):
                 raise fields_too_large()
             self._searched = max(start - 1, len(data) - 2)
             return False
-        self._message_complete = False
+        self.headers, self._message_complete = [], False
         self.parser.feed_data(data[:end])
         self._begin()
         self._pending = data[end:]
@@ -193,8 +193,6 @@ class StrictProtocol(HttpToolsProtocol):
             keep_alive=self._request[3] == "1.1" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
-        # another list for trailers, which nobody reads
-        self.headers = []
         self._start_asgi_task(self.cycle, self.app)
         if length == 0:
             self._end_body()
@@ -237,6 +235,9 @@ class StrictProtocol(HttpToolsProtocol):
         line = self._take_text(MAX_CHUNK_LINE_BYTES, refused("A chunk's extensions are too long."))
         if line:
             size = int(line.partition(b";")[0], 16)
+            if not size:
+                # the scope keeps its list, trailers go into one that nobody reads
+                self.headers = []
             self._stage = _Stage.CHUNK if size else _Stage.TRAILERS
             self._remaining = size + len(b"\r\n") if size else MAX_FIELD_BYTES
         return bool(line)
