@@ -27,6 +27,7 @@ TRANSPORT_HEADERS = frozenset(
 ELSEWHERE = {
     400: "BadRequest",
     401: "Unauthorized",
+    403: "InsufficientScope",
     404: "NotFound",
     405: "MethodNotAllowed",
     413: "ContentTooLarge",
