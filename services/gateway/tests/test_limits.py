@@ -3,12 +3,17 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
 from gateway_harness import Provider, Running, StartGateway, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 
 from devtools.testing.servers import ScriptedServer
 from devtools.valkey import LocalValkey
@@ -71,6 +76,31 @@ def test_retry_is_the_very_instant_at_which_the_request_passes(policy: Policy, a
 @given(policies)
 def test_the_whole_limit_passes_at_once_and_not_one_more(policy: Policy) -> None:
     assert len(allowed_times(policy, [0] * (policy.limit + 1))) == policy.limit
+
+
+@given(st.integers(1, 60), st.integers(1, 100), st.integers(0, 5))
+def test_the_limits_library_lets_the_same_through_at_rest_and_at_an_even_pace(
+    limit: int, requests: int, idle_windows: int
+) -> None:
+    policy, item = Policy("user", limit, 60), RateLimitItemPerMinute(limit)
+    local, clock = LocalLimits(1, clock=lambda: clock.now), _FakeTime()
+    with clock.in_place_of_time():
+        library = MovingWindowRateLimiter(MemoryStorage())
+        for pace in (0.0, 60 / limit + 0.001):
+            clock.now += 120 + 60 * idle_windows
+            for _ in range(requests):
+                assert local.judge("alice", [policy])[0].allowed == library.hit(item, "alice")
+                clock.now += pace
+
+
+class _FakeTime:
+    """The instant that both limiters see; seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def in_place_of_time(self) -> AbstractContextManager[object]:
+        return patch("limits.storage.memory.time.time", lambda: self.now)
 
 
 def test_all_policies_are_charged_or_none() -> None:
