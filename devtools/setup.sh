@@ -55,7 +55,7 @@ if ! is_python_3_13 .venv/bin/python || [ "$(head -n 1 $stamp 2>/dev/null)" != "
 fi
 rm -f $stamp
 export VIRTUAL_ENV="$PWD/.venv"
-$uv pip sync --quiet --require-hashes requirements-dev.txt
+$uv pip sync --quiet --compile-bytecode --require-hashes requirements-dev.txt
 editables=$(for project in $projects; do printf -- '-e %s ' "$project"; done)
 $uv pip install --quiet --no-deps --no-build-isolation $editables
 printf '%s\n' "$wanted" > $stamp
