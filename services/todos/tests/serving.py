@@ -115,14 +115,16 @@ async def running(database_url: str, *, wait: bool = True, **settings: Any) -> A
             serving = group.create_task(server.serve(sockets=[listener]))
             starting = group.create_task(background())
             port = listener.getsockname()[1]
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-                if wait:
-                    await ready.wait()
-                yield Running(port, service.registry, ready, http, service.readiness)
-            starting.cancel()
-            server.should_exit = True
-            await serving
-            listener.close()
+            try:
+                async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+                    if wait:
+                        await ready.wait()
+                    yield Running(port, service.registry, ready, http, service.readiness)
+            finally:
+                starting.cancel()
+                server.should_exit = True
+                await serving
+                listener.close()
 
 
 def migrate_database(postgres: LocalPostgres, database: str) -> list[str]:

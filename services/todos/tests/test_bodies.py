@@ -1,6 +1,7 @@
 """Bodies are strict JSON, and every field keeps its limits."""
 
 import json
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -19,7 +20,7 @@ def pointers(body: object, *, patch: bool = False) -> list[str]:
     try:
         (bodies.patch if patch else bodies.whole)(JSON, json.dumps(body).encode())
     except ProblemError as problem:
-        assert problem.code == "invalid"
+        assert problem.code == "invalid"  # noqa: PT017 - it may as well not be raised
         return [fault["pointer"] for fault in problem.faults]
     return []
 
@@ -146,7 +147,7 @@ def test_what_the_contract_allows_is_taken(fields: dict[str, Any]) -> None:
         *(({**TITLE, "tags": ["ok", tag]}, "/tags/1") for tag in ("", "x" * 51, "a,b", "a\nb", "a\0", 7, None)),
         *(
             ({**TITLE, "due_date": value}, "/due_date")
-            for value in ("", "tomorrow", 7, [], "2026-02-30", "2026-03-01T09:30:00")
+            for value in ("", "tomorrow", 7, True, "2026-02-30", "2026-03-01T09:30:00")
         ),
         *(
             ({**TITLE, "timezone": value}, "/timezone")
@@ -214,14 +215,23 @@ def test_due_dates_are_read_as_days_or_moments() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3)
+    ),
 )
 
 
 @given(json_values)
-def test_json_of_anybody_is_read_as_json_module_reads_it(value: object) -> None:
-    assert bodies.parse_json(json.dumps(value, ensure_ascii=False).encode(errors="replace")) is not ...
+def test_any_json_is_read_as_what_was_written(value: object) -> None:
+    text = json.dumps(value)
+    big = any(len(digits) > bodies._INT64_DIGITS for digits in re.findall(r"[0-9]+", text))
+    assert big or bodies.parse_json(text.encode()) == value
 
 
 @given(st.binary(max_size=40))
@@ -229,4 +239,4 @@ def test_no_bytes_break_the_reader(body: bytes) -> None:
     try:
         bodies.whole(JSON, body)
     except ProblemError as problem:
-        assert problem.code in ("bad_request", "invalid")
+        assert problem.code in ("bad_request", "invalid")  # noqa: PT017 - it may as well not be raised

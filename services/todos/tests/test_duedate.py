@@ -61,7 +61,7 @@ def test_a_moment_is_written_in_utc_with_a_fraction_only_where_there_is_one(give
         " 2026-03-01",
         "2026-03-01 ",
         "2026-03-01\n",
-        "２026-03-01",
+        "\uff12026-03-01",
         "2026-03-01T09:30:00",
         "2026-03-01 09:30:00Z",
         "2026-03-01T09:30Z",

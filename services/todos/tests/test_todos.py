@@ -1,6 +1,7 @@
 """One todo, from its creation to its deletion."""
 
 import json
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -197,8 +198,6 @@ async def test_a_deleted_todo_is_gone_for_every_route_but_the_list_of_deleted_on
 )
 async def test_another_spelling_of_an_id_is_no_second_address(alice: Client, text: str) -> None:
     await alice.send("PUT", "/v1/todos/0192f7c0-0000-7000-8000-00000000000a", json_body={"title": "x"})
-    request = alice.signed("GET", "/v1/todos/x", b"", {})
-    assert request.url
     assert_problem(await alice.get(f"/v1/todos/{text}"), 404, "not_found")
 
 
@@ -214,11 +213,11 @@ async def test_each_change_takes_the_next_number_of_its_user(alice: Client, bob:
     three = await alice.create()
     first = one["version"]
     assert [two["version"], patched["version"], three["version"]] == [first + 1, first + 2, first + 4]
-    assert abs(first - one_in_milliseconds(one["created_at"])) < 1000
+    assert abs(first - in_milliseconds(one["created_at"])) < 1000
 
 
-def one_in_milliseconds(text: str) -> float:
-    return float(__import__("datetime").datetime.fromisoformat(text).timestamp() * 1000)
+def in_milliseconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp() * 1000
 
 
 async def test_conditions_on_writes_are_judged_after_body_and_existence(alice: Client) -> None:

@@ -15,7 +15,6 @@ import psycopg
 from psycopg.errors import AdminShutdown, CrashShutdown, DeadlockDetected, SerializationFailure
 
 from todos.database import (
-    ACQUIRE_SECONDS,
     Connection,
     Database,
     answering_unavailable,
@@ -168,9 +167,11 @@ class _Guard:
 
     def _hang_up(self) -> None:
         self.hung_up = True
-        with contextlib.suppress(psycopg.OperationalError, OSError):  # it is closed already
-            with socket.socket(fileno=os.dup(self._connection.fileno())) as same_socket:
-                same_socket.shutdown(socket.SHUT_RDWR)
+        with (
+            contextlib.suppress(psycopg.OperationalError, OSError),  # it is closed already
+            socket.socket(fileno=os.dup(self._connection.fileno())) as same_socket,
+        ):
+            same_socket.shutdown(socket.SHUT_RDWR)
 
 
 class _BrokenConnectionError(psycopg.OperationalError):
