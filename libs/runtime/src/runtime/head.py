@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from runtime.problems import ProblemError
 
@@ -20,7 +21,7 @@ _VERSIONS = {b"HTTP/1.1\r\n": "1.1", b"HTTP/1.0\r\n": "1.0"}
 _PATH = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/%"
 _QUERY = _PATH.replace(b"'", b"") + b"?"
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_DECISIVE = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_DECISIVE = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _MAX_LENGTH_DIGITS = 18
 
 type RequestLine = tuple[str, bytes, bytes, str]
@@ -60,32 +61,56 @@ def read_request_line(line: bytes) -> RequestLine:
         raise refused("The method is malformed.") from None
 
 
-def read_framing(fields: Iterable[tuple[bytes, bytes]], version: str) -> tuple[int, bool]:
-    """The length of the body, or `CHUNKED`, and whether the client waits for 100 (Continue).
+class Framing(NamedTuple):
+    """What a head says about the bytes behind it.
 
-    The fields that decide come at most once each, `Host` exactly once (RFC 9112 section 3.2, also of HTTP/1.0).
-    Names come in lower case.
+    Attributes:
+        length: of the body in bytes, or `CHUNKED`.
+        keep_alive: another request may follow.
+        expects_continue: the client may wait for 100 (Continue) before it sends the body.
+    """
+
+    length: int
+    keep_alive: bool
+    expects_continue: bool
+
+
+def read_framing(fields: Iterable[tuple[bytes, bytes]], version: str) -> Framing:
+    """Judge the fields that decide, of which only `Connection` may be repeated and `Host` must be there.
+
+    Names come in lower case. HTTP/1.0 needs its `Host` too, and never keeps the connection.
 
     Raises:
         ProblemError: `bad_request`.
     """
     decisive: dict[bytes, bytes] = {}
+    keep_alive = version == "1.1"
     for name, value in fields:
         if name in _DECISIVE:
+            if name == b"connection":
+                keep_alive = keep_alive and not _closes(value)
+                continue
             if name in decisive:
                 raise refused(f"{name.decode().title()} came more than once.")
             decisive[name] = value
     if b"host" not in decisive:
         raise refused("Host is missing.")
     if len(decisive) == 1:
-        return 0, False
+        return Framing(0, keep_alive, expects_continue=False)
     if b"upgrade" in decisive:
         raise refused("Upgrade is not supported.")
     expectation = decisive.get(b"expect")
     if expectation is not None and expectation.lower() != b"100-continue":
         raise refused("The expectation is not 100-continue.")
     # RFC 9110 section 10.1.1: an expectation of HTTP/1.0 is ignored
-    return _body_length(decisive, version), expectation is not None and version == "1.1"
+    return Framing(
+        _body_length(decisive, version), keep_alive, expects_continue=expectation is not None and version == "1.1"
+    )
+
+
+def _closes(connection: bytes) -> bool:
+    """Whether `close` is among the options (RFC 9112 section 9.6)."""
+    return any(option.strip() == b"close" for option in connection.lower().split(b","))
 
 
 def _body_length(decisive: dict[bytes, bytes], version: str) -> int:

@@ -177,8 +177,8 @@ class StrictProtocol(HttpToolsProtocol):
     def _begin(self) -> None:
         if len(self.headers) > MAX_FIELDS:
             raise fields_too_large()
-        length, expects_continue = read_framing(self.headers, self._request[3])
-        if self._message_complete is not (length == 0):
+        framing = read_framing(self.headers, self._request[3])
+        if self._message_complete is not (framing.length == 0):
             raise refused("The length of the body is unclear.")
         self.cycle = Exchange(
             scope=self._make_scope(),
@@ -189,16 +189,16 @@ class StrictProtocol(HttpToolsProtocol):
             access_log=self.access_log,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=expects_continue,
-            keep_alive=self._request[3] == "1.1" and self.parser.should_keep_alive(),
+            expect_100_continue=framing.expects_continue,
+            keep_alive=framing.keep_alive,
             on_response=self.on_response_complete,
         )
         self._start_asgi_task(self.cycle, self.app)
-        if length == 0:
+        if framing.length == 0:
             self._end_body()
         else:
-            self._remaining = length
-            self._stage = _Stage.CHUNK_SIZE if length == CHUNKED else _Stage.BODY
+            self._remaining = framing.length
+            self._stage = _Stage.CHUNK_SIZE if framing.length == CHUNKED else _Stage.BODY
 
     def _make_scope(self) -> HTTPScope:
         method, raw_path, query, version = self._request

@@ -1,0 +1,431 @@
+"""What a connection does over time: order, early answers, clocks, clients that leave."""
+
+import asyncio
+import logging
+
+import pytest
+
+from libs.runtime.tests.raw import Served, read_body, serving, until
+from runtime import clock
+from runtime.asgi import Receive, Scope, Send, respond
+from runtime.protocol import StrictProtocol
+
+GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+LARGE = 4 * 1024 * 1024
+
+
+def connections(served: Served) -> int:
+    return len(served.server.server_state.connections)
+
+
+class Gate:
+    """An application that reads a request, then waits until it is let on; counts what goes on in it."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Semaphore(0)
+        self.let_on = asyncio.Semaphore(0)
+        self.inside = 0
+        self.most_inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        await read_body(receive)
+        self.entered.release()
+        await self.let_on.acquire()
+        await respond(send, 200, [], scope["raw_path"])
+        self.inside -= 1
+
+
+async def test_pipelined_requests_are_answered_in_order_one_at_a_time() -> None:
+    gate = Gate()
+    async with serving(gate) as served:
+        client = await served.connect()
+        await client.send(b"".join(GET % number for number in range(20)))
+        for number in range(20):
+            await gate.entered.acquire()
+            gate.let_on.release()
+            assert (await client.answer()).body == b"/%d" % number
+        assert gate.most_inside == 1
+        assert len(served.seen) == 20
+
+
+async def test_a_client_that_pipelines_without_end_is_no_longer_read() -> None:
+    gate = Gate()
+    async with serving(gate) as served:
+        client = await served.connect()
+        await client.send(GET % 0)
+        await gate.entered.acquire()
+        (connection,) = served.server.server_state.connections
+        assert isinstance(connection, StrictProtocol)
+        pipelined = b"".join(GET % number for number in range(1, 60_000))
+        client.writer.write(pipelined)
+        await until(lambda: connection.flow.read_paused)
+        assert len(connection._pending) < len(pipelined)
+        connection.flow.resume_reading()
+        assert connection.flow.read_paused
+
+        for number in range(100):
+            gate.let_on.release()
+            assert (await client.answer()).body == b"/%d" % number
+        assert gate.most_inside == 1
+
+
+async def test_every_request_of_a_long_pipeline_is_answered_once() -> None:
+    async with serving() as served:
+        client = await served.connect()
+        count = 5000
+        client.writer.write(b"".join(GET % number for number in range(count)))
+        for number in range(count):
+            assert (await client.answer()).body == b"/%d? " % number
+        assert len(served.seen) == count
+
+
+async def test_a_request_cut_into_single_bytes_is_one_request() -> None:
+    async with serving() as served:
+        client = await served.connect()
+        for octet in POST % 1 + b"hello" + GET % 2:
+            await client.send(bytes([octet]))
+            await asyncio.sleep(0)
+        assert (await client.answer()).body == b"/1? hello"
+        assert (await client.answer()).body == b"/2? "
+
+
+async def test_nothing_runs_after_a_request_that_asks_to_close() -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: x, cLose\r\n\r\n" + GET % 2)
+        answer = await client.answer()
+        assert (answer.body, answer.headers["connection"]) == (b"/1? ", "close")
+        assert await client.closed()
+        assert len(served.seen) == 1
+
+
+async def test_a_large_body_arrives_whole() -> None:
+    async with serving() as served:
+        client = await served.connect()
+        body = bytes(range(256)) * (LARGE // 256)
+        client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % LARGE + body + GET % 2)
+        assert (await client.answer()).body == b"/? " + body
+        client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        pieces = [body[start : start + 70_000] for start in range(0, LARGE, 70_000)]
+        client.writer.write(b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n")
+        assert (await client.answer()).body == b"/2? "
+        assert (await client.answer()).body == b"/? " + body
+
+
+async def too_large(scope: Scope, receive: Receive, send: Send) -> None:
+    await respond(send, 413, [], b"too large")
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [b"Content-Length: %d" % LARGE, b"Transfer-Encoding: chunked", b"Expect: 100-continue\r\nContent-Length: 5"],
+)
+async def test_an_answer_before_the_end_of_the_body_closes_and_the_rest_is_no_request(framing: bytes) -> None:
+    async with serving(too_large) as served:
+        client = await served.connect()
+        await client.send(b"POST /1 HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+        answer = await client.answer()
+        assert (answer.status, answer.headers["connection"]) == (413, "close")
+        await client.send(GET % 2)
+        assert await client.closed()
+        assert len(served.seen) == 1
+
+
+async def test_an_early_answer_survives_a_client_that_sends_its_whole_body_first() -> None:
+    async with serving(too_large) as served:
+        client = await served.connect()
+        await client.send(b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % LARGE + b"a" * LARGE)
+        answer = await client.answer()
+        assert (answer.status, answer.body) == (413, b"too large")
+        assert await client.closed()
+
+
+async def test_an_early_answer_that_streams_is_not_cut_short() -> None:
+    finish = asyncio.Event()
+
+    async def early(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+        await finish.wait()
+        await send({"type": "http.response.body", "body": b"two"})
+
+    async with serving(early) as served:
+        client = await served.connect()
+        await client.send(POST % 1)
+        await client.reader.readuntil(b"one ")
+        await client.send(b"hello" + GET % 2)
+        finish.set()
+        assert (await client.reader.read()).endswith(b"\r\n3\r\ntwo\r\n0\r\n\r\n")
+        assert len(served.seen) == 1
+
+
+async def test_a_client_that_reads_no_end_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "LINGER_SECONDS", 0.01)
+    async with serving(too_large) as served:
+        client = await served.connect()
+        await client.send(POST % 1)
+        assert (await client.answer()).status == 413
+        await until(lambda: connections(served) == 0)
+
+
+async def test_a_fault_in_a_body_whose_answer_has_begun_only_closes() -> None:
+    async def early(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        await read_body(receive)
+
+    async with serving(early) as served:
+        client = await served.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await client.reader.readuntil(b"one\r\n")
+        await client.send(b"oops\r\n" + GET % 2)
+        assert await client.closed()
+        assert len(served.seen) == 1
+
+
+async def test_a_fault_in_a_body_ends_its_request_and_is_the_only_answer() -> None:
+    gone = asyncio.Event()
+
+    async def reads_then_answers(scope: Scope, receive: Receive, send: Send) -> None:
+        assert await read_body(receive) is None
+        await respond(send, 200, [], b"never seen")
+        assert await receive() == {"type": "http.disconnect"}
+        gone.set()
+
+    async with serving(reads_then_answers) as served:
+        client = await served.connect()
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\noops\r\n"
+            + GET % 2
+        )
+        answer = await client.answer()
+        assert answer.problem["code"] == "bad_request"
+        assert await client.closed()
+        await gone.wait()
+        assert len(served.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "head", [b"G", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r"]
+)
+async def test_headers_that_do_not_come_in_time_are_answered_408(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "HEAD_SECONDS", 0.01)
+    async with serving() as served:
+        client = await served.connect()
+        assert (await client.exchange(GET % 1)).status == 200
+        answer = await client.exchange(head)
+        assert (answer.status, answer.problem["code"]) == (408, "request_timeout")
+        assert answer.headers["connection"] == "close"
+        assert await client.closed()
+        assert len(served.seen) == 1
+
+
+async def test_each_byte_of_a_slow_head_does_not_start_its_time_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "HEAD_SECONDS", 0.05)
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+        answer = asyncio.create_task(client.answer())
+        while not answer.done():
+            await client.send(b"a")
+            await asyncio.sleep(0.001)
+        assert (await answer).status == 408
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 5\r\n\r\nhell", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhell"])
+async def test_a_body_that_does_not_come_in_time_is_answered_408(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "BODY_SECONDS", 0.01)
+    async with serving() as served:
+        client = await served.connect()
+        answer = await client.exchange(b"POST / HTTP/1.1\r\nHost: a\r\n" + body)
+        assert (answer.status, answer.problem["code"]) == (408, "request_timeout")
+        assert await client.closed()
+        assert [seen.body for seen in served.seen] == [None]
+
+
+async def test_a_slow_application_is_not_the_client_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "HEAD_SECONDS", 0.01)
+    monkeypatch.setattr(clock, "BODY_SECONDS", 0.01)
+    gate = Gate()
+    async with serving(gate, keepalive_seconds=0) as served:
+        client = await served.connect()
+        await client.send(POST % 1 + b"hello" + b"GET /2 HTTP/1.1\r\n")
+        await gate.entered.acquire()
+        await asyncio.sleep(0.05)
+        gate.let_on.release()
+        assert (await client.answer()).status == 200
+        assert (await client.answer()).status == 408
+
+
+async def test_a_connection_that_never_says_anything_is_closed_in_silence() -> None:
+    async with serving(keepalive_seconds=0) as served:
+        client = await served.connect()
+        assert await client.closed()
+
+
+async def test_an_idle_connection_is_closed_in_silence_after_its_answer() -> None:
+    async with serving(keepalive_seconds=0) as served:
+        client = await served.connect()
+        await client.send(GET % 1)
+        assert (await client.answer()).status == 200
+        assert await client.closed()
+
+
+async def test_a_client_that_asks_for_100_gets_it_when_its_body_is_wanted() -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(b"POST /1 HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 5\r\n\r\n")
+        assert (await client.answer()).status == 100
+        await client.send(b"hello" + GET % 2)
+        assert (await client.answer()).body == b"/1? hello"
+        assert (await client.answer()).body == b"/2? "
+
+
+async def test_a_client_that_did_not_wait_for_100_gets_none() -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(b"POST /1 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello")
+        assert (await client.answer()).body == b"/1? hello"
+        old = await served.connect()
+        await old.send(b"POST /1 HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        await old.send(b"hello")
+        assert (await old.answer()).status == 200
+
+
+async def test_an_answer_to_head_has_no_body() -> None:
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, 200, [], b"body")
+
+    async with serving(answers) as served:
+        client = await served.connect()
+        await client.send(b"HEAD /1 HTTP/1.1\r\nHost: a\r\n\r\n" + GET % 2)
+        assert (await client.answer(to_head=True)).headers["content-length"] == "4"
+        assert (await client.answer()).body == b"body"
+
+
+async def streams(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for piece in (b"one ", b"", b"two"):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_an_answer_of_unknown_length_is_chunked_and_to_http_1_0_ends_with_the_connection() -> None:
+    async with serving(streams) as served:
+        answer = await served.exchange(GET % 1)
+        assert (answer.headers["transfer-encoding"], answer.body) == ("chunked", b"one two")
+        old = await served.exchange(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        assert "transfer-encoding" not in old.headers
+        assert (old.headers["connection"], old.body) == ("close", b"one two")
+
+
+async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RuntimeError("of secret")
+
+
+async def answers_nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    await read_body(receive)
+
+
+@pytest.mark.parametrize("app", [fails, answers_nothing])
+async def test_an_application_that_fails_before_its_answer_is_a_problem_with_an_id(
+    app: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    async with serving(app) as served:  # type: ignore[arg-type] # parametrize knows no type
+        client = await served.connect()
+        answer = await client.exchange(POST % 1 + b"hello" + GET % 2)
+        assert (answer.status, answer.problem["code"]) == (500, "internal")
+        assert answer.headers["connection"] == "close"
+        assert b"secret" not in answer.body
+        assert await client.closed()
+        assert len(served.seen) == 1
+    assert answer.headers["x-request-id"] in [
+        record.__dict__["fields"]["request_id"] for record in caplog.records if record.name == "runtime.protocol"
+    ]
+
+
+async def test_an_application_that_fails_within_its_answer_leaves_it_visibly_cut() -> None:
+    async def breaks(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        raise RuntimeError
+
+    async with serving(breaks) as served:
+        client = await served.connect()
+        await client.send(GET % 1 + GET % 2)
+        assert (await client.reader.read()).endswith(b"\r\n3\r\none\r\n")
+        assert len(served.seen) == 1
+
+
+@pytest.mark.parametrize("leave", ["close", "write_eof", "abort"])
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_application_hears_that_its_client_has_gone(leave: str, begun: bool) -> None:  # noqa: FBT001
+    waiting, gone = asyncio.Event(), asyncio.Event()
+
+    async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+        assert await read_body(receive) == b""
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        waiting.set()
+        assert await receive() == {"type": "http.disconnect"}
+        gone.set()
+
+    async with serving(waits) as served:
+        client = await served.connect()
+        await client.send(GET % 1)
+        await waiting.wait()
+        getattr(client.writer.transport, leave)()
+        await gone.wait()
+        await until(lambda: connections(served) == 0)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\n", POST % 1 + b"hell"])
+async def test_a_client_that_leaves_within_a_request_leaves_nothing_behind(sent: bytes) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(sent)
+        client.writer.write_eof()
+        assert await client.closed()
+        await until(lambda: connections(served) == 0 and not served.server.server_state.tasks)
+        assert all(seen.body is None for seen in served.seen)
+
+
+async def test_at_shutdown_idle_connections_close_and_answers_under_way_are_finished() -> None:
+    gate = Gate()
+    async with serving(gate) as served:
+        idle, busy, half = await served.connect(), await served.connect(), await served.connect()
+        await busy.send(GET % 1)
+        await half.send(b"GET / HTTP/1.1\r\n")
+        await gate.entered.acquire()
+        await until(lambda: connections(served) == 3)
+        served.server.should_exit = True
+        assert await idle.closed()
+        assert await half.closed()
+        gate.let_on.release()
+        answer = await busy.answer()
+        assert (answer.body, answer.headers["connection"]) == (b"/1", "close")
+        assert await busy.closed()
+
+
+async def test_at_shutdown_an_early_answer_is_still_finished() -> None:
+    entered, let_on = asyncio.Event(), asyncio.Event()
+
+    async def early(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        entered.set()
+        await let_on.wait()
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async with serving(early) as served:
+        client = await served.connect()
+        await client.send(POST % 1)
+        await entered.wait()
+        served.server.should_exit = True
+        await until(lambda: not served.server.servers[0].is_serving())
+        let_on.set()
+        assert (await client.answer()).body == b"ok"
+        assert await client.closed()
