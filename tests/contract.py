@@ -124,7 +124,7 @@ def faults(place: str, value: object) -> list[str]:
 def operations() -> Iterator[tuple[str, str, Node]]:
     """Method, path template and operation object of all that is served."""
     for path, item in DOCUMENT["paths"].items():
-        for method in METHODS & item.keys():
+        for method in sorted(METHODS & item.keys()):
             yield method.upper(), path, item[method]
 
 

@@ -19,13 +19,15 @@ DEFAULTS = {
     "tags": [],
     "due_date": None,
     "timezone": "UTC",
+    "recurrence": None,
     "order": 0,
     "completed_at": None,
     "deleted_at": None,
+    "next_id": None,
 }
 FIELDS = [
-    *("id", "url", "title", "description", "completed", "priority", "tags", "due_date", "timezone", "order"),
-    *("completed_at", "created_at", "updated_at", "deleted_at", "version"),
+    *("id", "url", "title", "description", "completed", "priority", "tags", "due_date", "timezone"),
+    *("recurrence", "order", "completed_at", "created_at", "updated_at", "deleted_at", "next_id", "version"),
 ]
 
 
@@ -68,6 +70,7 @@ async def test_every_field_comes_back_as_it_was_given(alice: Client) -> None:
         "tags": ["b", "a", '"{}', "ä\\", "NULL"],
         "due_date": "2026-03-01",
         "timezone": "Asia/Kathmandu",
+        "recurrence": "FREQ=WEEKLY;BYDAY=MO,TH",
         "order": -(2**31),
     }
     todo = await alice.create(**fields)

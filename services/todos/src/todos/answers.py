@@ -52,11 +52,13 @@ def todo_document(row: TodoRow, base: str) -> dict[str, object]:
         "tags": row.tags,
         "due_date": due_date,
         "timezone": row.timezone,
+        "recurrence": row.recurrence,
         "order": row.order,
         "completed_at": _time(row.completed_at),
         "created_at": _time(row.created_at),
         "updated_at": _time(row.updated_at),
         "deleted_at": _time(row.deleted_at),
+        "next_id": row.next_id,
         "version": row.version,
     }
 

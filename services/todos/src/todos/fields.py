@@ -17,7 +17,7 @@ RANKS: dict[Priority, int] = {name: rank for rank, name in enumerate(get_args(Pr
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 INT32 = range(-(2**31), 2**31)
-SERVER_SET = frozenset({"id", "url", "completed_at", "created_at", "updated_at", "deleted_at", "version"})
+SERVER_SET = frozenset({"id", "url", "completed_at", "created_at", "updated_at", "deleted_at", "next_id", "version"})
 """Accepted in a body and ignored, so that what was read can be written back."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -97,4 +97,5 @@ class TodoFields(BaseModel):
     tags: Tags = []
     due_date: DueDate = None
     timezone: Timezone = "UTC"
+    recurrence: Annotated[str | None, Field(max_length=500)] = None
     order: Order = 0

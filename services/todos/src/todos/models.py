@@ -25,12 +25,18 @@ class Todo(SQLModel, table=True):
     due_at: datetime | None = Field(sa_type=Timestamp)
     """The moment, or midnight of the all-day date in `timezone`."""
     timezone: str = Field(sa_type=Text)
+    recurrence: str | None = Field(sa_type=Text)
+    """The RRULE, in its canonical form."""
     order: int
     completed_at: datetime | None = Field(sa_type=Timestamp)
     created_at: datetime = Field(sa_type=Timestamp)
     updated_at: datetime = Field(sa_type=Timestamp)
     deleted_at: datetime | None = Field(sa_type=Timestamp)
+    next_id: UUID | None
+    """The todo that followed when this one was completed."""
     version: int = Field(sa_type=BigInteger)
+    due_wall: datetime | None = Field(sa_type=DateTime)
+    """The local time that the recurrence keeps, where the clocks skip it and `due_at` had to leave it."""
 
 
 class UserState(SQLModel, table=True):

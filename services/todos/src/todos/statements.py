@@ -58,12 +58,16 @@ class TodoRow(NamedTuple):
     due_on: date | None
     due_at: datetime | None
     timezone: str
+    recurrence: str | None
     order: int
     completed_at: datetime | None
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
+    next_id: str | None
     version: int
+    due_wall: datetime | None
+    """Local, and never shown."""
 
 
 class StateRow(NamedTuple):
@@ -148,12 +152,15 @@ COLUMNS: tuple[SQLColumnExpression[object], ...] = (
     col(Todo.due_on),
     utc(col(Todo.due_at)),
     col(Todo.timezone),
+    col(Todo.recurrence),
     col(Todo.order),
     utc(col(Todo.completed_at)),
     utc(col(Todo.created_at)),
     utc(col(Todo.updated_at)),
     utc(col(Todo.deleted_at)),
+    cast(col(Todo.next_id), Text),
     col(Todo.version),
+    col(Todo.due_wall),
 )
 
 of_user = col(Todo.user_id) == bindparam("user_id", type_=Text)
@@ -174,6 +181,7 @@ _CLIENT_SET: dict[str, ColumnElement[Any]] = {
     "due_on": bindparam("due_on", type_=Date),
     "due_at": bindparam("due_at", type_=Timestamp),
     "timezone": bindparam("timezone", type_=Text),
+    "recurrence": bindparam("recurrence", type_=Text),
     "order": bindparam("order", type_=Integer),
 }
 

@@ -151,6 +151,7 @@ def _values(fields: TodoFields) -> dict[str, Value]:
         "due_on": due_on,
         "due_at": due_at,
         "timezone": fields.timezone,
+        "recurrence": fields.recurrence,
         "order": fields.order,
     }
 
@@ -165,5 +166,6 @@ def _fields(row: TodoRow) -> TodoFields:
         tags=row.tags,
         due_date=row.due_on or moment,
         timezone=row.timezone,
+        recurrence=row.recurrence,
         order=row.order,
     )
