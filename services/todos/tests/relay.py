@@ -1,15 +1,19 @@
 """A relay before PostgreSQL that counts round trips, and cuts connections on request."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
+PARSE = b"P"
+"""How a statement begins on the wire, where a handshake does not."""
+
 
 @dataclass
 class Relay:
-    """`turns` grows whenever a client speaks after the server, or first; `cut` ends the next so many turns."""
+    """`turns` grows whenever a client speaks after the server, or first; `cut` ends the next ones with statements."""
 
     url: str = ""
     turns: int = 0
@@ -34,31 +38,30 @@ async def relay(database_url: str) -> AsyncIterator[Relay]:
                 if server_spoke:
                     server_spoke = False
                     state.turns += 1
-                    if state.cut:
+                    if state.cut and data.startswith(PARSE):
                         state.cut -= 1
                         break
                 server_writer.write(data)
-            server_writer.close()
-            client_writer.close()
+            server_writer.transport.abort()
+            client_writer.transport.abort()
 
         async def downward() -> None:
             nonlocal server_spoke
             while data := await server_reader.read(1 << 20):
                 server_spoke = True
                 client_writer.write(data)
-            client_writer.close()
+            client_writer.transport.abort()
 
-        try:
+        with contextlib.suppress(ConnectionError):
             await asyncio.gather(upward(), downward())
-        except ConnectionError:
-            client_writer.close()
-            server_writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     credentials = parts.netloc.rpartition("@")[0]
     state.url = urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{port}"))
-    yield state
-    server.close()
-    for writer in writers:
-        writer.close()
+    try:
+        yield state
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
