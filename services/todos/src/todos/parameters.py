@@ -1,7 +1,7 @@
 """Query parameters, read strictly: a misspelt filter must never list everything."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import cast
@@ -23,6 +23,15 @@ _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _REPEATABLE = frozenset({"priority", "tag"})
 
 type Pairs = Sequence[tuple[str, str]]
+type Readers = Mapping[str, Callable[[str], object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which filters were given, and their values."""
+
+    names: frozenset[Filter]
+    values: dict[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ def _pair(piece: bytes) -> tuple[str, str]:
         return _decoded(name), _decoded(value)
     except ValueError:
         shown = unquote_to_bytes(name).decode(errors="replace")
-        raise _invalid([Fault(parameter=shown, detail="is not percent-encoded UTF-8")]) from None
+        raise invalid_parameters([Fault(parameter=shown, detail="is not percent-encoded UTF-8")]) from None
 
 
 def _decoded(text: bytes) -> str:
@@ -69,7 +78,7 @@ def no_parameters(query: bytes) -> None:
         ProblemError: `invalid`.
     """
     if query:
-        raise _invalid(
+        raise invalid_parameters(
             [Fault(parameter=name, detail="is not a parameter of this route") for name, _ in parse_query(query)]
         )
 
@@ -81,6 +90,24 @@ def list_query(query: bytes, user_id: str) -> ListQuery:
         ProblemError: `invalid`, with every fault.
     """
     pairs = parse_query(query)
+    return _assemble(read_strictly(pairs, _READERS), [pair for pair in pairs if pair[0] != "cursor"], user_id)
+
+
+def filter_query(query: bytes) -> Filters:
+    """Read the filters of the list, of a route that takes nothing else.
+
+    Raises:
+        ProblemError: `invalid`, with every fault.
+    """
+    return _filters(read_strictly(parse_query(query), {name: _READERS[name] for name in _FILTERS}))
+
+
+def read_strictly(pairs: Pairs, readers: Readers) -> dict[str, object]:
+    """What each given parameter says to its reader, which raises ValueError where it says nothing.
+
+    Raises:
+        ProblemError: `invalid`, with every fault, those of unknown and of repeated parameters included.
+    """
     given: dict[str, list[str]] = {}
     for name, value in pairs:
         given.setdefault(name, []).append(value)
@@ -88,28 +115,34 @@ def list_query(query: bytes, user_id: str) -> ListQuery:
     read: dict[str, object] = {}
     for name, texts in given.items():
         try:
-            read[name] = _read(name, texts)
+            read[name] = _read(name, texts, readers)
         except ValueError as error:
             faults.append(Fault(parameter=name, detail=str(error)))
     if faults:
-        raise _invalid(faults)
-    return _assemble(read, [pair for pair in pairs if pair[0] != "cursor"], user_id)
+        raise invalid_parameters(faults)
+    return read
 
 
-def _read(name: str, texts: list[str]) -> object:
-    if name not in _READERS:
+def _read(name: str, texts: list[str], readers: Readers) -> object:
+    if name not in readers:
         raise ValueError("is not a parameter of this route")
     if name in _REPEATABLE:
-        return sorted({_READERS[name](text) for text in texts})  # type: ignore[type-var]  # ranks or tags
+        return sorted({readers[name](text) for text in texts})  # type: ignore[type-var]  # ranks or tags
     if len(texts) > 1:
         raise ValueError("may be given once")
-    return _READERS[name](texts[0])
+    return readers[name](texts[0])
+
+
+def _filters(read: Mapping[str, object]) -> Filters:
+    values: dict[str, Value] = {name: cast(Value, read[name]) for name in _FILTERS if name in read}
+    return Filters(frozenset(name for name in _FILTERS if name in read), values)
 
 
 def _assemble(read: dict[str, object], pairs: Pairs, user_id: str) -> ListQuery:
     sort = cast(Sort, read.get("sort", Sort("created_at", descending=True)))
     deleted = cast(bool, read.get("deleted", False))
-    values: dict[str, Value] = {name: cast(Value, read[name]) for name in _FILTERS if name in read}
+    filters = _filters(read)
+    values = filters.values
     bound_to = cursor.binding(user_id, sort, [deleted, {name: str(value) for name, value in values.items()}])
     after = read.get("cursor")
     if isinstance(after, str):
@@ -117,10 +150,10 @@ def _assemble(read: dict[str, object], pairs: Pairs, user_id: str) -> ListQuery:
             position = cursor.decode(after, bound_to, sort.field)
         except ValueError:
             fault = Fault(parameter="cursor", detail="is not a cursor of this sort and these filters")
-            raise _invalid([fault]) from None
-        values |= {"after_key": _after_key(position, sort), "after_id": position.id}
+            raise invalid_parameters([fault]) from None
+        values = values | {"after_key": _after_key(position, sort), "after_id": position.id}
     limit = cast(int, read.get("limit", DEFAULT_LIMIT))
-    shape = Shape(sort, frozenset(name for name in _FILTERS if name in read), deleted, after_cursor=after is not None)
+    shape = Shape(sort, filters.names, deleted, after_cursor=after is not None)
     repeated = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
     return ListQuery(shape, {**values, "limit": limit + 1}, limit, bound_to, repeated)
 
@@ -170,14 +203,19 @@ def _sort(text: str) -> Sort:
     return Sort(name, descending=text != name)
 
 
-def _limit(text: str) -> int:
-    if not _LIMIT.fullmatch(text) or int(text) > MAX_LIMIT:
-        raise ValueError(f"is not a number from 1 to {MAX_LIMIT}")
-    return int(text)
+def limit_reader(largest: int) -> Callable[[str], int]:
+    """Reads a number from 1 to `largest`, which has three digits."""
+
+    def read(text: str) -> int:
+        if not _LIMIT.fullmatch(text) or int(text) > largest:
+            raise ValueError(f"is not a number from 1 to {largest}")
+        return int(text)
+
+    return read
 
 
 _FILTERS: tuple[Filter, ...] = ("completed", "priority", "tag", "due_after", "due_before", "q")
-_READERS: dict[str, Callable[[str], object]] = {
+_READERS: Readers = {
     "completed": _boolean,
     "priority": _rank,
     "tag": _tag,
@@ -186,10 +224,11 @@ _READERS: dict[str, Callable[[str], object]] = {
     "q": _search,
     "deleted": _boolean,
     "sort": _sort,
-    "limit": _limit,
+    "limit": limit_reader(MAX_LIMIT),
     "cursor": str,
 }
 
 
-def _invalid(faults: list[Fault]) -> ProblemError:
+def invalid_parameters(faults: Sequence[Fault]) -> ProblemError:
+    """422, with what broke the contract."""
     return ProblemError("invalid", "The parameters break the contract.", faults=faults)
