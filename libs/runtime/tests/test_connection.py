@@ -70,6 +70,8 @@ async def test_a_client_that_pipelines_without_end_is_no_longer_read() -> None:
             gate.let_on.release()
             assert (await client.answer()).body == b"/%d" % number
         assert gate.most_inside == 1
+        for _ in range(len(pipelined)):
+            gate.let_on.release()
 
 
 async def test_every_request_of_a_long_pipeline_is_answered_once() -> None:

@@ -92,7 +92,7 @@ async def test_connect_is_refused(served: Served) -> None:
     assert served.seen == []
 
 
-@pytest.mark.parametrize("method", [b"get", b"FOO", b"G\xc3T", b"G(T", b"PRI", b"\x16\x03\x01", b" GET", b""])
+@pytest.mark.parametrize("method", [b"get", b"FOO", b"G\xc3T", b"G(T", b"PRI", b"\x16\x03\x01", b" GET", b"\rGET", b""])
 async def test_an_unknown_method_is_refused(served: Served, method: bytes) -> None:
     await assert_refused(served, request(method=method))
     assert served.seen == []

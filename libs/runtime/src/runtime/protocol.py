@@ -37,6 +37,9 @@ MAX_CHUNK_LINE_BYTES = 256
 """Of a chunk's size and extensions; extensions mean nothing here (RFC 9112 section 7.1.1)."""
 
 
+MALFORMED = "The request is malformed."
+
+
 class _Stage(Enum):
     """What the next byte belongs to."""
 
@@ -137,7 +140,7 @@ class StrictProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             self._refuse(refused("Upgrade is not supported."))
         except httptools.HttpParserError:
-            self._refuse(refused("The request is malformed."))
+            self._refuse(refused(MALFORMED))
         self._watch()
 
     def _take_line(self) -> bool:
@@ -163,7 +166,7 @@ class StrictProtocol(HttpToolsProtocol):
         end = data.find(b"\n\r\n", self._searched) + 3
         if end < start or end - start > MAX_FIELD_BYTES:
             if data.find(b"\n\n", start - 1, start + MAX_FIELD_BYTES) >= 0:
-                raise refused("A line ends without a carriage return.")
+                raise refused(MALFORMED)
             if len(data) - start > MAX_FIELD_BYTES:
                 raise fields_too_large()
             self._searched = max(start - 1, len(data) - 2)

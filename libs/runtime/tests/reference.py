@@ -1,0 +1,165 @@
+"""What a strict reader makes of the bytes of one connection: the rules once more, by other means."""
+
+import re
+from dataclasses import dataclass, field
+from http import HTTPMethod
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+PATH = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"
+QUERY = rb"(?:[A-Za-z0-9\-._~!$&()*+,;=:@/?]|%[0-9A-Fa-f]{2})*"
+LINE = re.compile(rb"([A-Z]+) (/" + PATH + rb")(?:\?(" + QUERY + rb"))? HTTP/1\.([01])\r\n")
+FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*([\t\x20-\x7e\x80-\xff]*)\r\n")
+CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
+
+METHODS = {method.encode() for method in HTTPMethod} - {b"CONNECT"}
+
+type Fields = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Good:
+    """A request that may be served."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Fields
+    body: bytes
+    closes: bool
+
+
+@dataclass
+class Reading:
+    """What a connection brings; `unsure` where chunk extensions come in, whose grammar is not told here."""
+
+    good: list[Good] = field(default_factory=list)
+    faulty: bool = False
+    unsure: bool = False
+
+
+class _FaultError(Exception): ...
+
+
+class _IncompleteError(Exception): ...
+
+
+class _UnsureError(Exception): ...
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0
+
+    def take(self, count: int) -> bytes:
+        taken = self.data[self.position : self.position + count]
+        if len(taken) < count:
+            raise _IncompleteError
+        self.position += count
+        return taken
+
+    def line(self) -> bytes:
+        end = self.data.find(b"\n", self.position) + 1
+        if not end:
+            raise _IncompleteError
+        return self.take(end - self.position)
+
+    def request(self) -> Good:
+        if self.data[self.position : self.position + 1] not in {b"", b"\r"} | {bytes([code]) for code in range(65, 91)}:
+            raise _FaultError
+        line = self.line()
+        match = LINE.fullmatch(self.line() if line == b"\r\n" else line)
+        if match is None:
+            raise _FaultError
+        headers = self.fields()
+        if match[1] not in METHODS:
+            raise _FaultError
+        length, closes = framing(headers, match[4] == b"1")
+        body = self.chunks() if length is None else self.take(length)
+        return Good(match[1].decode(), match[2], match[3] or b"", headers, body, closes)
+
+    def fields(self) -> Fields:
+        # all of them have to be there before any of them is judged
+        end = self.data.find(b"\n\r\n", self.position - 1)
+        if end < 0:
+            if b"\n\n" in self.data[self.position - 1 :]:
+                raise _FaultError
+            raise _IncompleteError
+        return self.fields_one_by_one()
+
+    def fields_one_by_one(self) -> Fields:
+        headers: Fields = []
+        while (line := self.line()) != b"\r\n":
+            match = FIELD.fullmatch(line)
+            if match is None:
+                raise _FaultError
+            headers.append((match[1].lower(), match[2].rstrip(b" \t")))
+        return headers
+
+    def chunks(self) -> bytes:
+        body = b""
+        while True:
+            line = self.line()
+            if b";" in line:
+                raise _UnsureError
+            match = CHUNK.fullmatch(line)
+            if match is None:
+                raise _FaultError
+            size = int(match[1], 16)
+            if size == 0:
+                break
+            body += self.chunk(size)
+        if {name for name, _ in self.fields_one_by_one()} & {b"content-length", b"transfer-encoding"}:
+            raise _FaultError
+        return body
+
+    def chunk(self, size: int) -> bytes:
+        data = self.data[self.position : self.position + size + 2]
+        # what is there of its end is judged at once
+        if not b"\r\n".startswith(data[size:]):
+            raise _FaultError
+        return self.take(size + 2)[:size]
+
+
+def framing(headers: Fields, is_1_1: bool) -> tuple[int | None, bool]:  # noqa: FBT001
+    """The length of the body, or none where it comes in chunks, and whether the connection ends with it."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    single = (b"host", b"content-length", b"transfer-encoding", b"expect")
+    if (
+        len(values.get(b"host", [])) != 1
+        or b"upgrade" in values
+        or any(len(values.get(name, [])) > 1 for name in single)
+    ):
+        raise _FaultError
+    if values.get(b"expect", [b"100-continue"])[0].lower() != b"100-continue":
+        raise _FaultError
+    options = b",".join(values.get(b"connection", [])).lower().split(b",")
+    closes = not is_1_1 or b"close" in [option.strip() for option in options]
+    if b"transfer-encoding" in values:
+        if values[b"transfer-encoding"] != [b"chunked"] or b"content-length" in values or not is_1_1:
+            raise _FaultError
+        return None, closes
+    length = values.get(b"content-length", [b"0"])[0]
+    if not re.fullmatch(rb"[0-9]{1,18}", length):
+        raise _FaultError
+    return int(length), closes
+
+
+def read(data: bytes) -> Reading:
+    """Every request of a connection up to the first fault, the first `close`, or the end."""
+    reading = Reading()
+    reader = _Reader(data)
+    try:
+        while reader.position < len(data):
+            reading.good.append(reader.request())
+            if reading.good[-1].closes:
+                break
+    except _FaultError:
+        reading.faulty = True
+    except _UnsureError:
+        reading.unsure = True
+    except _IncompleteError:
+        pass
+    return reading
