@@ -28,7 +28,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 @dataclass(frozen=True)
 class Database:
-    """An empty database: `owner_url` for migrations, `app_url` for the role that owns nothing."""
+    """An empty database: `owner_url` for migrations, `app_url` and `maintenance_url` for roles that own nothing."""
 
     name: str
     server: LocalPostgres
@@ -40,6 +40,10 @@ class Database:
     @property
     def app_url(self) -> str:
         return self.server.app_url(self.name)
+
+    @property
+    def maintenance_url(self) -> str:
+        return self.server.maintenance_url(self.name)
 
     @property
     def superuser_url(self) -> str:

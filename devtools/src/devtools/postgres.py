@@ -29,7 +29,8 @@ DATABASE = "todos"
 SUPERUSER = "postgres"
 OWNER = "todos_owner"
 APP = "todos_app"
-ROLES = (SUPERUSER, OWNER, APP)
+MAINTENANCE = "todos_maintenance"
+ROLES = (SUPERUSER, OWNER, APP, MAINTENANCE)
 NOBODY = Account(65534, 65534)
 
 _SETTINGS = {
@@ -49,8 +50,8 @@ _RETRY_SECONDS = 5
 class LocalPostgres:
     """A server with its data in `folder`, made on the first start and found again on later ones.
 
-    `todos_owner` owns the database `todos`, and every further one made here; `todos_app` owns nothing. Neither
-    is a superuser or bypasses row-level security. The random passwords lie in `folder`, readable by its owner
+    `todos_owner` owns the database `todos`, and every further one made here; `todos_app` and
+    `todos_maintenance` own nothing. None is a superuser or bypasses row-level security. The random passwords lie in `folder`, readable by its owner
     alone. `durable=False` is faster; then the data survive a killed server, not a power cut. As root the server
     runs in a user namespace, or as nobody where namespaces are not allowed.
     """
@@ -130,6 +131,9 @@ class LocalPostgres:
     def app_url(self, database: str = DATABASE) -> str:
         return self._url(APP, database)
 
+    def maintenance_url(self, database: str = DATABASE) -> str:
+        return self._url(MAINTENANCE, database)
+
     def superuser_url(self, database: str = DATABASE) -> str:
         return self._url(SUPERUSER, database)
 
@@ -173,9 +177,11 @@ class LocalPostgres:
             _require_access(account, self._folder, BINARIES / "postgres")
         stored = self._folder / "passwords.json"
         if not stored.exists():
-            passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
-            write_private(stored, json.dumps(passwords))
+            write_private(stored, "{}")
         self._passwords = json.loads(stored.read_text())
+        if missing := set(ROLES) - self._passwords.keys():
+            self._passwords |= {role: secrets.token_urlsafe(24) for role in missing}
+            write_private(stored, json.dumps(self._passwords))
 
     def _initialise(self, pause: Pause, seconds: float) -> None:
         prefix, account = _disguise()
@@ -205,7 +211,7 @@ class LocalPostgres:
     def _make_roles(self) -> None:
         with self._superuser() as connection:
             existing = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
-            for role in (OWNER, APP):
+            for role in (OWNER, APP, MAINTENANCE):
                 verb = sql.SQL("ALTER" if role in existing else "CREATE")
                 connection.execute(
                     sql.SQL(

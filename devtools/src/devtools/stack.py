@@ -126,6 +126,7 @@ class Stack:
         settings = self._gateway_settings() if name == "gateway" else self._todos_settings()
         if verb == "migrate":
             settings["TODOS_MIGRATION_DATABASE_URL"] = self._postgres.owner_url()
+            settings["TODOS_MAINTENANCE_DATABASE_URL"] = self._postgres.maintenance_url()
         command: list[str | Path] = [self._programs / name, verb]
         environment = {**os.environ, **settings}
         self._started[log] = Child(f"{name} {verb}", command, self._logs / f"{log}.log", environment=environment)
@@ -160,6 +161,7 @@ class Stack:
             **self._ports.urls,
             "database_url": self._postgres.app_url(),
             "migration_database_url": self._postgres.owner_url(),
+            "maintenance_database_url": self._postgres.maintenance_url(),
             "redis_url": self._valkey.url,
             "identity_keys": self._keys,
             "pids": {"stack": os.getpid(), **{name: child.pid for name, child in self._started.items()}},

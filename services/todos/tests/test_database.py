@@ -279,7 +279,8 @@ def _role(database: EmptyDatabase, *statements: str) -> str:
     name = f"role_{uuid4().hex}"
     with psycopg.connect(database.superuser_url, autocommit=True) as superuser:
         superuser.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
-        superuser.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON todo, user_state TO {name}")
+        superuser.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON todo, user_state, idempotency TO {name}")
+        superuser.execute(f"GRANT SELECT, UPDATE ON erasure TO {name}")
         for statement in statements:
             superuser.execute(statement.format(name).encode())
     parts = urlsplit(database.app_url)
@@ -300,6 +301,9 @@ def _role(database: EmptyDatabase, *statements: str) -> str:
         (["ALTER SCHEMA public OWNER TO {}"], "owns the schema"),
         (["ALTER TABLE todo DISABLE ROW LEVEL SECURITY"], "row-level security"),
         (["ALTER TABLE user_state NO FORCE ROW LEVEL SECURITY"], "row-level security"),
+        (["ALTER TABLE idempotency NO FORCE ROW LEVEL SECURITY"], "row-level security"),
+        (["ALTER TABLE idempotency OWNER TO {}"], "owns the table idempotency"),
+        (["ALTER TABLE erasure OWNER TO {}"], "owns the table erasure"),
     ],
 )
 async def test_a_role_that_could_get_around_the_walls_is_refused(
@@ -322,8 +326,9 @@ async def test_a_role_that_could_get_around_the_walls_is_refused(
 async def test_a_role_with_no_more_than_it_needs_is_taken_and_with_less_is_waited_for(database: EmptyDatabase) -> None:
     migrate_database(database.server, database.name)
     assert await check(SecretStr(_role(database))) is None
-    missing = await check(SecretStr(_role(database, "REVOKE DELETE ON todo FROM {}")))
-    assert missing == "the role may not read and write the table todo: todos migrate"
+    for privilege, table in (("DELETE", "todo"), ("INSERT", "idempotency"), ("UPDATE", "erasure")):
+        missing = await check(SecretStr(_role(database, f"REVOKE {privilege} ON {table} FROM {{}}")))
+        assert missing == f"the role may not read and write the table {table}: todos migrate"
     with psycopg.connect(database.superuser_url, autocommit=True) as superuser:
         superuser.execute("ALTER TABLE todo DROP COLUMN timezone CASCADE")
     assert "older than this version" in str(await check(SecretStr(database.app_url)))

@@ -12,7 +12,7 @@ from runtime import logs
 from runtime.serve import Listeners, StartRefusedError, run
 from runtime.settings import load
 from todos.app import open_service
-from todos.settings import DatabaseSettings, MigrateSettings, ServeSettings
+from todos.settings import DatabaseSettings, MigrateSettings, PurgeSettings, ServeSettings
 from todos.startcheck import check
 
 KEEPALIVE_SECONDS = 75
@@ -73,6 +73,19 @@ def _migrate() -> int:
     return 0
 
 
+def _purge() -> int:
+    from todos.purge import PurgeError, purge  # noqa: PLC0415 - serving has no use for it
+
+    settings = load(PurgeSettings)
+    try:
+        for line in purge(settings):
+            print(line, flush=True)
+    except PurgeError as error:
+        print(f"todos purge: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 _COMMANDS = (
     (
         "serve",
@@ -100,7 +113,19 @@ _COMMANDS = (
         "bring the schema up to date",
         (
             "Bring the schema up to date as the owner (TODOS_MIGRATION_DATABASE_URL, straight to the server and past "
-            "any pooler), and grant the role of TODOS_DATABASE_URL what serving takes. Any number may run at once."
+            "any pooler), and grant the role of TODOS_DATABASE_URL what serving takes, and that of "
+            "TODOS_MAINTENANCE_DATABASE_URL, where it is set, what purging takes. Any number may run at once."
+        ),
+    ),
+    (
+        "purge",
+        _purge,
+        "delete for good what was deleted long ago",
+        (
+            "Delete for good the todos that were deleted TODOS_TOMBSTONE_DAYS days ago (90), and idempotency records "
+            "past their 24 hours, in batches, as the role of TODOS_MAINTENANCE_DATABASE_URL. A job to run once a day; "
+            "it may be run again at any time, and any number may run at once. Exits 0 when all is done, 1 where the "
+            "database could not be used, 2 where settings are wrong."
         ),
     ),
 )

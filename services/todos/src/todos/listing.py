@@ -25,7 +25,7 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.sql.elements import ColumnElement, Label
+from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeEngine
 from sqlmodel import col
 
@@ -120,6 +120,11 @@ def like_pattern(text: str) -> str:
     return f"%{escaped}%"
 
 
+def filter_conditions(filters: frozenset[Filter]) -> list[ColumnElement[bool]]:
+    """What each filter asks of a todo; their values are parameters of the same names."""
+    return [_CONDITIONS[name]() for name in sorted(filters)]
+
+
 @lru_cache(maxsize=1024)
 def list_statement(shape: Shape) -> Statement[ListedRow]:
     """One page and the user's latest number, as of one moment; a user never seen has no row at all.
@@ -131,7 +136,7 @@ def list_statement(shape: Shape) -> Statement[ListedRow]:
     conditions = [
         statements.of_user,
         col(Todo.deleted_at).is_not(None) if shape.deleted else col(Todo.deleted_at).is_(None),
-        *(_CONDITIONS[name]() for name in sorted(shape.filters)),
+        *filter_conditions(shape.filters),
     ]
     if shape.after_cursor:
         position = tuple_(key, col(Todo.id))
@@ -139,7 +144,7 @@ def list_statement(shape: Shape) -> Statement[ListedRow]:
             bindparam("after_key", type_=_KEY_TYPES[shape.sort.field]), bindparam("after_id", type_=Uuid)
         )
         conditions.append(position < last_seen if shape.sort.descending else position > last_seen)
-    columns: list[Label[Any]] = [column.label(f"c{number}") for number, column in enumerate(statements.COLUMNS)]
+    columns = statements.numbered(statements.COLUMNS)
     page = (
         select(
             key.label("sort_key"), col(Todo.id).label("sort_id"), _readable_key(shape.sort.field).label("key"), *columns

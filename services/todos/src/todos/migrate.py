@@ -1,5 +1,6 @@
 """`todos migrate`: the schema, one process at a time, and what the serving role may do with it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +14,21 @@ from alembic.util import CommandError
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege
+from pydantic import SecretStr
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from todos import maintenance
 from todos.database import CONNECT_SECONDS
-from todos.models import TABLES
+from todos.models import PRIVILEGES, TABLES
 from todos.settings import MigrateSettings
 
 LOCK_SECONDS = 10
 """How long a migration waits for a table before it gives up, so that no request waits behind it for longer."""
 IDLE_IN_TRANSACTION_SECONDS = 10
+TURN_SECONDS = 0.1
+"""How often to ask whether another migration has ended."""
 
 _ADVISORY_LOCK = 7_305_160_212_734_001
 
@@ -53,12 +58,25 @@ def migrate(settings: MigrateSettings) -> Iterator[str]:
         poolclass=NullPool,
     )
     with _telling_why(), engine.connect() as connection:
-        # taken for the session, and before lock_timeout is set: the others wait for as long as one migrates
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
+        _take_turn(connection)
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         connection.commit()
         yield from _upgrade(connection)
         yield from _grant(connection, role, settings.statement_timeout)
+        if settings.maintenance_database_url:
+            yield from _let_purge(connection, role, settings.maintenance_database_url)
+
+
+def _take_turn(connection: Connection) -> None:
+    """Lock for the session, for however long another one migrates.
+
+    Asked for again and again: a statement that waited inside the server would hold a snapshot, for whose end
+    `CREATE INDEX CONCURRENTLY` of the other one waits.
+    """
+    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar():
+        connection.rollback()
+        time.sleep(TURN_SECONDS)
+    connection.commit()
 
 
 def _upgrade(connection: Connection) -> Iterator[str]:
@@ -81,16 +99,16 @@ def _upgrade(connection: Connection) -> Iterator[str]:
 
 
 def _grant(connection: Connection, role: str, statement_seconds: float) -> Iterator[str]:
-    database = connection.connection.driver_connection
-    assert isinstance(database, psycopg.Connection)  # noqa: S101 - what the engine was told to make
+    database = _driver_connection(connection)
     name = sql.Identifier(role)
     with database.transaction():
         schema = database.execute("SELECT current_schema(), current_user = %s", [role]).fetchone()
         if schema is None or schema[1]:
             raise MigrationError("TODOS_DATABASE_URL and TODOS_MIGRATION_DATABASE_URL name the same role")
         database.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema[0]), name))
-        tables = sql.SQL(", ").join(sql.Identifier(table) for table in TABLES)
-        database.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}").format(tables, name))
+        for table, privileges in PRIVILEGES.items():
+            listed = sql.SQL(", ").join(sql.SQL(privilege) for privilege in sorted(privileges))
+            database.execute(sql.SQL("GRANT {} ON {} TO {}").format(listed, sql.Identifier(table), name))
     yield f"the serving role may read and write {', '.join(TABLES)}"
     try:
         with database.transaction():
@@ -108,6 +126,23 @@ def _grant(connection: Connection, role: str, statement_seconds: float) -> Itera
         yield "the serving role's time-outs are set"
 
 
+def _let_purge(connection: Connection, serving: str, url: SecretStr) -> Iterator[str]:
+    role = str(conninfo_to_dict(url.get_secret_value())["user"])
+    database = _driver_connection(connection)
+    with database.transaction():
+        owner = database.execute("SELECT current_user").fetchone()
+        if role == serving or owner == (role,):
+            raise MigrationError("TODOS_MAINTENANCE_DATABASE_URL names the role of another setting")
+        maintenance.grant(database, role)
+    yield "the maintenance role may purge"
+
+
+def _driver_connection(connection: Connection) -> psycopg.Connection:
+    database = connection.connection.driver_connection
+    assert isinstance(database, psycopg.Connection)  # noqa: S101 - what the engine was told to make
+    return database
+
+
 @contextmanager
 def _telling_why() -> Iterator[None]:
     try:
@@ -123,6 +158,6 @@ _REASONS = {
     "28P01": "the database refuses the user or the password",
     "3D000": "there is no such database",
     "42501": "the role of TODOS_MIGRATION_DATABASE_URL may not do that; it has to own the schema",
-    "42704": "the role of TODOS_DATABASE_URL does not exist; create it first",
+    "42704": "the role of TODOS_DATABASE_URL or of TODOS_MAINTENANCE_DATABASE_URL does not exist; create it first",
     "55P03": f"a table was locked for longer than {LOCK_SECONDS} s; try again",
 }

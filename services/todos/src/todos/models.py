@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, SmallInteger, Text
+from sqlalchemy import ARRAY, BigInteger, DateTime, LargeBinary, SmallInteger, Text
 from sqlmodel import Field, SQLModel
 
 Timestamp = DateTime(timezone=True)
@@ -49,6 +49,35 @@ class UserState(SQLModel, table=True):
     """The number of this user's latest change."""
     live_count: int
     """Todos that are not deleted, for the quota."""
+    purged_seq: int = Field(sa_type=BigInteger)
+    """The highest number whose change can no longer be told: of a purged tombstone, or before the first of all."""
 
 
-TABLES = tuple(str(model.__tablename__) for model in (Todo, UserState))
+class Idempotency(SQLModel, table=True):
+    """A creation that its client may ask for again under the same key."""
+
+    user_id: str = Field(sa_type=Text, primary_key=True)
+    key: str = Field(sa_type=Text, primary_key=True)
+    digest: bytes = Field(sa_type=LargeBinary)
+    """SHA-256 of the request's body."""
+    answer: str = Field(sa_type=Text)
+    """The todo as it was answered, but for its version and times, which the database gave."""
+    version: int = Field(sa_type=BigInteger)
+    created_at: datetime = Field(sa_type=Timestamp)
+    """Of the todo and of this record."""
+
+
+class Erasure(SQLModel, table=True):
+    """One row for all users, who may read it: no number up to `highest` is ever a first one."""
+
+    only_row: bool = Field(primary_key=True)
+    highest: int = Field(sa_type=BigInteger)
+
+
+TABLES = tuple(str(model.__tablename__) for model in (Todo, UserState, Idempotency))
+"""What belongs to users, each row to one, behind row-level security."""
+PRIVILEGES = {
+    **dict.fromkeys(TABLES, frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})),
+    str(Erasure.__tablename__): frozenset({"SELECT", "UPDATE"}),
+}
+"""What serving takes of each table."""

@@ -66,4 +66,25 @@ class MigrateSettings(DatabaseSettings):
     migration_database_url: SecretStr
     """The owner's, straight to the server and past any pooler."""
 
+    maintenance_database_url: SecretStr | None = None
+    """Names the role that is let purge; without it, none is."""
+
     _check_migration_url = field_validator("migration_database_url")(_checked_database_url)
+
+    @field_validator("maintenance_database_url")
+    @classmethod
+    def _check_maintenance_url(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and _checked_database_url(value)
+
+
+class PurgeSettings(BaseSettings):
+    """What `todos purge` needs."""
+
+    model_config = SettingsConfigDict(env_prefix="TODOS_", env_ignore_empty=True, frozen=True)
+
+    maintenance_database_url: SecretStr
+    """The role of the job: it sees and deletes what is to be purged, and nothing else."""
+    tombstone_days: int = Field(default=90, ge=1, le=36500)
+    """How long a deleted todo can be restored, and a client that has not synced go on without starting anew."""
+
+    _check_maintenance_url = field_validator("maintenance_database_url")(_checked_database_url)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import psycopg
 from psycopg import AsyncConnection
 from pydantic import SecretStr
+from sqlmodel import SQLModel
 
 from runtime.serve import StartRefusedError
 from todos.database import CONNECT_SECONDS, Database
-from todos.models import TABLES, Todo, UserState
+from todos.models import PRIVILEGES, TABLES
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
@@ -29,8 +30,8 @@ SELECT c.relname,
        pg_has_role(session_user, c.relowner, 'MEMBER') OR pg_has_role(current_user, c.relowner, 'MEMBER'),
        pg_has_role(session_user, n.nspowner, 'MEMBER') OR pg_has_role(current_user, n.nspowner, 'MEMBER'),
        c.relrowsecurity AND c.relforcerowsecurity,
-       has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
-           AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'),
+       ARRAY(SELECT privilege FROM unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege
+             WHERE has_table_privilege(c.oid, privilege)),
        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)
 FROM unnest(%s::text[]) AS wanted(name)
 JOIN pg_class c ON c.oid = to_regclass(wanted.name)
@@ -43,7 +44,7 @@ class _Table(NamedTuple):
     owned: bool
     schema_owned: bool
     secured: bool
-    granted: bool
+    privileges: list[str]
     columns: list[str]
 
 
@@ -62,7 +63,7 @@ async def check(url: SecretStr) -> str | None:
     )
     async with connection:
         role = await (await connection.execute(_ROLE)).fetchone()
-        rows = await (await connection.execute(_TABLES, [list(TABLES)])).fetchall()
+        rows = await (await connection.execute(_TABLES, [list(PRIVILEGES)])).fetchall()
     if role:
         _refuse_role(is_superuser=role[0], bypasses=role[1])
     return _judge_tables([_Table(*row) for row in rows])
@@ -85,15 +86,14 @@ def _judge_tables(tables: list[_Table]) -> str | None:
             raise StartRefusedError(
                 f"the role of TODOS_DATABASE_URL owns the schema of {table.name}, or is a member of its owner"
             )
-        if not table.secured:
+        if not table.secured and table.name in TABLES:
             raise StartRefusedError(f"row-level security is not enabled and forced on the table {table.name}")
     by_name = {table.name: table for table in tables}
-    for model in (Todo, UserState):
-        name = str(model.__tablename__)
+    for name, needed in PRIVILEGES.items():
         found = by_name.get(name)
-        if found is None or not set(model.model_fields) <= set(found.columns):
+        if found is None or not set(SQLModel.metadata.tables[name].columns.keys()) <= set(found.columns):
             return "the schema is not there, or older than this version: todos migrate"
-        if not found.granted:
+        if not needed <= set(found.privileges):
             return f"the role may not read and write the table {name}: todos migrate"
     return None
 

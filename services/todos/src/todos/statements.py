@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
     ARRAY,
+    CTE,
     BigInteger,
     Boolean,
     CompoundSelect,
@@ -14,6 +15,9 @@ from sqlalchemy import (
     Delete,
     Insert,
     Integer,
+    Interval,
+    Label,
+    LargeBinary,
     Select,
     SmallInteger,
     SQLColumnExpression,
@@ -29,6 +33,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -36,12 +41,15 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from todos.models import Timestamp, Todo, UserState
+from todos.models import Erasure, Idempotency, Timestamp, Todo, UserState
 
 QUOTA = 10_000
 """Live todos a user."""
 
-type Value = str | int | bool | date | datetime | list[str] | list[int] | None
+IDEMPOTENCY_HOURS = 24
+"""How long an idempotency record counts."""
+
+type Value = str | bytes | int | bool | date | datetime | list[str] | list[int] | None
 
 _DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
 
@@ -74,6 +82,22 @@ class StateRow(NamedTuple):
     """The row of `user_state`."""
 
     live_count: int
+
+
+class KnownRow(NamedTuple):
+    """An idempotency record; its time is in UTC, without saying so."""
+
+    digest: bytes
+    answer: str
+    version: int
+    created_at: datetime
+
+
+class CreatedRow(NamedTuple):
+    """What is known of the key, or else the new todo; neither, where the quota is used up."""
+
+    known: KnownRow | None
+    todo: TodoRow | None
 
 
 class DeletedRow(NamedTuple):
@@ -142,6 +166,11 @@ def utc(column: SQLColumnExpression[datetime | None]) -> ColumnElement[datetime]
     return func.timezone(literal_column("'UTC'"), column)
 
 
+def numbered(columns: Iterable[SQLColumnExpression[object]]) -> list[Label[Any]]:
+    """The columns under names of their own, to be selected from a subquery."""
+    return [column.label(f"c{number}") for number, column in enumerate(columns)]
+
+
 COLUMNS: tuple[SQLColumnExpression[object], ...] = (
     cast(col(Todo.id), Text),
     col(Todo.title),
@@ -168,9 +197,14 @@ _this_todo = col(Todo.id) == bindparam("id", type_=Uuid)
 _live = col(Todo.deleted_at).is_(None)
 _state_of_user = col(UserState.user_id) == bindparam("user_id", type_=Text)
 
+_below_quota = col(UserState.live_count) < literal_column(str(QUOTA))
+
 _ONE: ColumnElement[int] = literal_column("1", Integer)
-_NOW_MILLISECONDS: ColumnElement[int] = literal_column(
-    "(extract(epoch FROM clock_timestamp()) * 1000)::bigint", BigInteger
+# Unix time in milliseconds, unless numbers of an erased user reach beyond it; 3, as one number before the first
+# is told, and the one before that to clients
+_FIRST_NUMBER: ColumnElement[int] = func.greatest(
+    cast(func.extract("epoch", func.now()) * literal_column("1000"), BigInteger),
+    select(col(Erasure.highest) + literal_column("3", Integer)).scalar_subquery(),
 )
 _CLIENT_SET: dict[str, ColumnElement[Any]] = {
     "title": bindparam("title", type_=Text),
@@ -197,7 +231,10 @@ def _get() -> Statement[TodoRow]:
 def _begin_state() -> Statement[None]:
     """A new user's row, so that there is one to lock; the number before the first is not given out."""
     new = insert(UserState).values(
-        user_id=bindparam("user_id", type_=Text), seq=_NOW_MILLISECONDS - _ONE, live_count=literal_column("0")
+        user_id=bindparam("user_id", type_=Text),
+        seq=_FIRST_NUMBER - _ONE,
+        live_count=literal_column("0"),
+        purged_seq=_FIRST_NUMBER - _ONE,
     )
     return compiled(new.on_conflict_do_nothing(), lambda: None)
 
@@ -208,16 +245,25 @@ def _lock_state() -> Statement[StateRow]:
 
 def _create() -> Statement[TodoRow]:
     """Takes the next number, counts and inserts; returns no row where the quota is used up."""
-    first = insert(UserState).values(user_id=bindparam("user_id", type_=Text), seq=_NOW_MILLISECONDS, live_count=_ONE)
+    first = insert(UserState).values(
+        user_id=bindparam("user_id", type_=Text),
+        seq=_FIRST_NUMBER,
+        live_count=_ONE,
+        purged_seq=_FIRST_NUMBER - _ONE,
+    )
     state = (
         first.on_conflict_do_update(
             index_elements=["user_id"],
             set_={"seq": col(UserState.seq) + _ONE, "live_count": col(UserState.live_count) + _ONE},
-            where=col(UserState.live_count) < literal_column(str(QUOTA)),
+            where=_below_quota,
         )
         .returning(col(UserState.seq), func.clock_timestamp().label("at"))
         .cte("state")
     )
+    return compiled(_insert_todo(state).returning(*COLUMNS), TodoRow)
+
+
+def _insert_todo(state: CTE) -> Insert:
     row: dict[str, ColumnElement[Any]] = {
         "user_id": bindparam("user_id", type_=Text),
         "id": bindparam("id", type_=Uuid),
@@ -227,8 +273,71 @@ def _create() -> Statement[TodoRow]:
         "updated_at": state.c.at,
         "version": state.c.seq,
     }
-    source = select(*(value.label(name) for name, value in row.items()))
-    return compiled(insert(Todo).from_select(list(row), source).returning(*COLUMNS), TodoRow)
+    return insert(Todo).from_select(list(row), select(*(value.label(name) for name, value in row.items())))
+
+
+def _create_once() -> Statement[CreatedRow]:
+    """Creates and keeps the answer, or finds the one that was kept; the user's state is locked before."""
+    known = (
+        select(
+            col(Idempotency.digest),
+            col(Idempotency.answer),
+            col(Idempotency.version),
+            utc(col(Idempotency.created_at)).label("created_at"),
+        )
+        .where(
+            col(Idempotency.user_id) == bindparam("user_id", type_=Text),
+            col(Idempotency.key) == bindparam("key", type_=Text),
+            col(Idempotency.created_at)
+            > func.clock_timestamp() - literal_column(f"interval '{IDEMPOTENCY_HOURS} hours'", Interval),
+        )
+        .cte("known")
+    )
+    state = (
+        update(UserState)
+        .where(_state_of_user, _below_quota, ~select(known).exists())
+        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    made = _insert_todo(state).returning(*numbered(COLUMNS)).cte("made")
+    record: dict[str, ColumnElement[Any]] = {
+        "user_id": bindparam("user_id", type_=Text),
+        "key": bindparam("key", type_=Text),
+        "digest": bindparam("digest", type_=LargeBinary),
+        "answer": bindparam("answer", type_=Text),
+        "version": state.c.seq,
+        "created_at": state.c.at,
+    }
+    keep = insert(Idempotency).from_select(list(record), select(*(value.label(name) for name, value in record.items())))
+    kept = keep.on_conflict_do_update(
+        index_elements=["user_id", "key"],
+        set_={name: keep.excluded[name] for name in ("digest", "answer", "version", "created_at")},
+    ).returning(col(Idempotency.key))
+    one = select(_ONE.label("one")).subquery("one")
+    found = select(*known.c, *made.c).select_from(one.outerjoin(known, true()).outerjoin(made, true()))
+    return compiled(found.add_cte(kept.cte("kept")), _created_row)
+
+
+def _created_row(*columns: object) -> CreatedRow:
+    record, todo = columns[: len(KnownRow._fields)], columns[len(KnownRow._fields) :]
+    return CreatedRow(
+        KnownRow._make(record) if record[0] is not None else None, TodoRow._make(todo) if todo[0] is not None else None
+    )
+
+
+def _restore() -> Statement[None]:
+    """Undoes a deletion where the quota lets it; the user's state is locked before."""
+    gone = [of_user, _this_todo, col(Todo.deleted_at).is_not(None)]
+    state = (
+        update(UserState)
+        .where(_state_of_user, _below_quota, select(col(Todo.id)).where(*gone).exists())
+        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    back = update(Todo).where(*gone).values(deleted_at=null(), updated_at=state.c.at, version=state.c.seq)
+    return compiled(back, lambda: None)
 
 
 def _replace() -> Statement[TodoRow]:
@@ -283,5 +392,7 @@ get = _get()
 begin_state = _begin_state()
 lock_state = _lock_state()
 create = _create()
+create_once = _create_once()
+restore = _restore()
 replace = _replace()
 delete = _delete()
