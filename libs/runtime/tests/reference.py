@@ -65,10 +65,12 @@ class _Reader:
         return self.take(end - self.position)
 
     def request(self) -> Good:
-        if self.data[self.position : self.position + 1] not in {b"", b"\r"} | {bytes([code]) for code in range(65, 91)}:
-            raise _FaultError
+        self.expect_a_letter(b"", b"\r")
         line = self.line()
-        match = LINE.fullmatch(self.line() if line == b"\r\n" else line)
+        if line == b"\r\n":
+            self.expect_a_letter(b"", b"\r")
+            line = self.line()
+        match = LINE.fullmatch(line)
         if match is None:
             raise _FaultError
         headers = self.fields()
@@ -77,6 +79,11 @@ class _Reader:
         length, closes = framing(headers, match[4] == b"1")
         body = self.chunks() if length is None else self.take(length)
         return Good(match[1].decode(), match[2], match[3] or b"", headers, body, closes)
+
+    def expect_a_letter(self, *others: bytes) -> None:
+        first = self.data[self.position : self.position + 1]
+        if not (first.isupper() or first in others):
+            raise _FaultError
 
     def fields(self) -> Fields:
         # all of them have to be there before any of them is judged

@@ -25,39 +25,59 @@ class Wait(Enum):
 
 
 class Clock:
-    """One timer for a connection; calls `on_time` with what did not come.
+    """One timer for a connection, which moves only where it would come too late.
 
     Args:
         loop: runs the timer.
         idle_seconds: how long a connection may stay without a request.
-        on_time: called once, when the time for what is waited for is over.
+        on_time: called with what did not come in its time.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, idle_seconds: float, on_time: Callable[[Wait], object]) -> None:
         self._loop = loop
         self._idle_seconds = idle_seconds
         self._on_time = on_time
-        self._waits_for = Wait.NOTHING
+        self._awaited = Wait.NOTHING
+        self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     def wait_for(self, what: Wait) -> None:
         """Start the time for `what`; one that runs for the same already runs on."""
-        if what is self._waits_for:
+        if what is self._awaited:
             return
-        self._waits_for = what
+        self._awaited = what
+        if what is not Wait.NOTHING:
+            self._deadline = self._loop.time() + self._seconds(what)
+            if self._timer is None or self._timer_at > self._deadline:
+                self._set_timer()
+
+    def stop(self) -> None:
+        """Let go of the timer, with the connection."""
+        self._awaited = Wait.NOTHING
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if what is not Wait.NOTHING:
-            self._timer = self._loop.call_later(self._seconds(what), self._on_time, what)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._awaited is Wait.NOTHING:
+            return
+        if self._loop.time() < self._deadline:
+            self._set_timer()
+            return
+        missed, self._awaited = self._awaited, Wait.NOTHING
+        self._on_time(missed)
 
     def _seconds(self, what: Wait) -> float:
-        match what:
-            case Wait.HEAD:
-                return HEAD_SECONDS
-            case Wait.BODY:
-                return BODY_SECONDS
-            case Wait.CLOSE:
-                return LINGER_SECONDS
-            case _:
-                return self._idle_seconds
+        if what is Wait.REQUEST:
+            return self._idle_seconds
+        if what is Wait.HEAD:
+            return HEAD_SECONDS
+        return BODY_SECONDS if what is Wait.BODY else LINGER_SECONDS

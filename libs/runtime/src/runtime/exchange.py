@@ -69,7 +69,7 @@ class Flow(FlowControl):
 
     @override
     def resume_reading(self) -> None:
-        if not self.held:
+        if self.read_paused and not self.held:
             super().resume_reading()
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from runtime.problems import ProblemError
 
@@ -61,18 +60,9 @@ def read_request_line(line: bytes) -> RequestLine:
     return method.decode("ascii"), path, query, version
 
 
-class Framing(NamedTuple):
-    """What a head says about the bytes behind it.
-
-    Attributes:
-        length: of the body in bytes, or `CHUNKED`.
-        keep_alive: another request may follow.
-        expects_continue: the client may wait for 100 (Continue) before it sends the body.
-    """
-
-    length: int
-    keep_alive: bool
-    expects_continue: bool
+type Framing = tuple[int, bool, bool]
+"""What a head says about the bytes behind it: the length of the body, or `CHUNKED`; whether another request may
+follow; whether the client may wait for 100 (Continue) before it sends the body."""
 
 
 def read_framing(fields: Iterable[tuple[bytes, bytes]], version: str) -> Framing:
@@ -96,16 +86,14 @@ def read_framing(fields: Iterable[tuple[bytes, bytes]], version: str) -> Framing
     if b"host" not in decisive:
         raise refused("Host is missing.")
     if len(decisive) == 1:
-        return Framing(0, keep_alive, expects_continue=False)
+        return 0, keep_alive, False
     if b"upgrade" in decisive:
         raise refused("Upgrade is not supported.")
     expectation = decisive.get(b"expect")
     if expectation is not None and expectation.lower() != b"100-continue":
         raise refused("The expectation is not 100-continue.")
     # RFC 9110 section 10.1.1: an expectation of HTTP/1.0 is ignored
-    return Framing(
-        _body_length(decisive, version), keep_alive, expects_continue=expectation is not None and version == "1.1"
-    )
+    return _body_length(decisive, version), keep_alive, expectation is not None and version == "1.1"
 
 
 def _closes(connection: bytes) -> bool:

@@ -8,7 +8,7 @@ never matters. It rests on the internals of the one version of uvicorn that is p
 
 import asyncio
 from collections.abc import Callable
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Any, ClassVar, Literal, cast, override
 from urllib.parse import unquote
 
@@ -40,10 +40,10 @@ MAX_CHUNK_LINE_BYTES = 256
 MALFORMED = "The request is malformed."
 
 
-class _Stage(Enum):
+class _Stage(IntEnum):
     """What the next byte belongs to."""
 
-    LINE = auto()
+    LINE = 0
     FIELDS = auto()
     BODY = auto()
     CHUNK_SIZE = auto()
@@ -108,7 +108,10 @@ class StrictProtocol(HttpToolsProtocol):
         self._stage, self._blank_line_seen = _Stage.LINE, False
         self.flow.held = False
         self.flow.resume_reading()
-        self._advance()
+        if self._pending:
+            self._advance()
+        else:
+            self._clock.wait_for(Wait.REQUEST)
 
     # what the parser found
 
@@ -180,8 +183,8 @@ class StrictProtocol(HttpToolsProtocol):
     def _begin(self) -> None:
         if len(self.headers) > MAX_FIELDS:
             raise fields_too_large()
-        framing = read_framing(self.headers, self._request[3])
-        if self._message_complete is not (framing.length == 0):
+        length, keep_alive, expects_continue = read_framing(self.headers, self._request[3])
+        if self._message_complete is not (length == 0):
             raise refused("The length of the body is unclear.")
         self.cycle = Exchange(
             scope=self._make_scope(),
@@ -192,16 +195,16 @@ class StrictProtocol(HttpToolsProtocol):
             access_log=self.access_log,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=framing.expects_continue,
-            keep_alive=framing.keep_alive,
+            expect_100_continue=expects_continue,
+            keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
         self._start_asgi_task(self.cycle, self.app)
-        if framing.length == 0:
+        if length == 0:
             self._end_body()
         else:
-            self._remaining = framing.length
-            self._stage = _Stage.CHUNK_SIZE if framing.length == CHUNKED else _Stage.BODY
+            self._remaining = length
+            self._stage = _Stage.CHUNK_SIZE if length == CHUNKED else _Stage.BODY
 
     def _make_scope(self) -> HTTPScope:
         method, raw_path, query, version = self._request
@@ -276,15 +279,16 @@ class StrictProtocol(HttpToolsProtocol):
             self.flow.held = True
         return False
 
-    _STEPS: ClassVar[dict[_Stage, Callable[["StrictProtocol"], bool]]] = {
-        _Stage.LINE: _take_line,
-        _Stage.FIELDS: _take_fields,
-        _Stage.BODY: _take_body,
-        _Stage.CHUNK_SIZE: _take_chunk_size,
-        _Stage.CHUNK: _take_body,
-        _Stage.TRAILERS: _take_trailers,
-        _Stage.ANSWER: _hold,
-    }
+    _STEPS: ClassVar[list[Callable[["StrictProtocol"], bool]]] = [
+        _take_line,
+        _take_fields,
+        _take_body,
+        _take_chunk_size,
+        _take_body,
+        _take_trailers,
+        _hold,
+    ]
+    """In the order of the stages."""
 
     # the end
 
@@ -312,7 +316,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _close(self) -> None:
         self._stage, self._pending = _Stage.CLOSED, b""
-        self._clock.wait_for(Wait.NOTHING)
+        self._clock.stop()
 
     def _watch(self) -> None:
         if self._stage is _Stage.ANSWER:
