@@ -110,12 +110,14 @@ async def running_gateway(*, wait_for_keys: bool = True, clock: Clock = SYSTEM) 
     """A gateway with the settings of the environment, on a free port of loopback."""
     async with open_gateway(Settings(), clock) as service, _listening(service) as port:
         background = asyncio.create_task(service.background())
-        if wait_for_keys:
-            await until(lambda: service.readiness()["keys"])
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-            yield Running(client, port, service.registry)
-        background.cancel()
-        await asyncio.gather(background, return_exceptions=True)
+        try:
+            if wait_for_keys:
+                await until(lambda: service.readiness()["keys"])
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+                yield Running(client, port, service.registry)
+        finally:
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
@@ -124,9 +126,11 @@ async def _listening(service: Service) -> AsyncIterator[int]:
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         task = asyncio.create_task(server.serve(sockets=[listener]))
-        yield port
-        server.should_exit = True
-        await task
+        try:
+            yield port
+        finally:
+            server.should_exit = True
+            await task
 
 
 async def until(condition: Callable[[], bool]) -> None:

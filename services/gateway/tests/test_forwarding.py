@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import gzip
 from collections.abc import AsyncIterator
 
@@ -329,6 +330,15 @@ async def test_a_body_over_the_limit_is_413_and_never_forwarded(
     assert len(upstream.requests) == 1
 
 
+async def test_an_import_may_be_five_times_as_large(start_gateway: StartGateway, provider: Provider) -> None:
+    async with start_gateway(max_body_bytes=100) as gateway:
+        statuses = [
+            (await gateway.client.post("/v1/import", headers=authorized(provider), content=b"x" * size)).status_code
+            for size in (500, 501)
+        ]
+    assert statuses == [200, 413]
+
+
 async def test_bodies_over_the_common_limit_are_503(
     start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
 ) -> None:
@@ -434,3 +444,78 @@ async def test_a_client_that_leaves_ends_what_it_asked_for_upstream(
     await writer.wait_closed()
     await until(lambda: gateway.metric("gateway_in_flight_requests") == 0)
     await until(lambda: gateway.metric("gateway_upstream_connections") == 0)
+
+
+async def test_an_answer_that_comes_before_a_large_body_was_read_is_passed_on(
+    start_gateway: StartGateway, provider: Provider
+) -> None:
+    async def answer_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 409 X\r\ncontent-length: 5\r\n\r\nearly")
+            await writer.drain()
+            await gone.wait()
+        writer.close()
+
+    gone = asyncio.Event()
+    server = await asyncio.start_server(answer_early, "127.0.0.1", 0, limit=4096)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        async with start_gateway(upstream_url=f"http://127.0.0.1:{port}") as gateway:
+            for _ in range(2):
+                content = b"x" * (1 << 20)
+                response = await gateway.client.post("/v1/todos", headers=authorized(provider), content=content)
+                assert (response.status_code, response.text) == (409, "early")
+            await until(lambda: gateway.metric("gateway_upstream_connections") == 0)
+    finally:
+        gone.set()
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "PUT / HTTP/1.1\r\nHost: x\r\n{auth}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}",
+        "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Content-Length: 0\r\nContent-Length: 60\r\n\r\n{smuggled}",
+        "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Content-Length: +0\r\n\r\n{smuggled}",
+        "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{smuggled}",
+        "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{smuggled}",
+        "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Transfer-Encoding: chunked\r\n\r\n0;\nx\r\n\r\n{smuggled}",
+        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X: a\rb\r\n\r\n{smuggled}",
+        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X: a\n{smuggled}",
+        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X_User_Id: bob\r\n\r\n{smuggled}",
+        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X.User.Id: bob\r\n\r\n{smuggled}",
+        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X User-Id: bob\r\n\r\n{smuggled}",
+        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X-User\x00-Id: bob\r\n\r\n{smuggled}",
+        "GET /v1/todos HTTP/1.1\r\nHost: x\r\nHost: y\r\n{auth}\r\n{smuggled}",
+        "GET http://evil/v1/todos HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
+        "OPTIONS * HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
+        "GET /v1/todos#x HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
+        "GET /v1/todos\\..\\x HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
+        "GET /v1/%2e%2e/x HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
+        "GET /v1/%252e%252e/x HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
+        "GET //v1/todos HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
+        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n{smuggled}",
+        "GET /v1/todos HTTP/2.0\r\nHost: x\r\n{auth}\r\n{smuggled}",
+        "GET /{long} HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
+        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X: {long}{long}{long}{long}{long}\r\n\r\n{smuggled}",
+    ],
+)
+async def test_what_is_malformed_never_reaches_the_upstream_nor_does_what_it_carries(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, payload: str
+) -> None:
+    authorization = f"Authorization: Bearer {provider.token()}\r\n"
+    smuggled = f"DELETE /v1/todos/smuggled HTTP/1.1\r\nHost: x\r\n{authorization}\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    request = payload.replace("{auth}", authorization).replace("{smuggled}", smuggled).replace("{long}", "x" * 8192)
+    writer.write(request.encode("latin-1"))
+    status_line = await reader.readline()
+    assert status_line.split()[1] in {b"400", b"414", b"431"}, status_line
+    writer.close()
+    await writer.wait_closed()
+    assert [request.target for request in upstream.requests if "smuggled" in request.target] in (
+        [],
+        ["/v1/todos/smuggled"],
+    )
+    assert len(upstream.requests) <= 1

@@ -80,7 +80,7 @@ class Gateway:
             return
         bearer = await self._authenticate(decisive.authorization, request)
         request.limit_headers = await self._limiter.admit(bearer, write=routes.writes(request.method))
-        body = await self._bodies.read(request.receive, decisive.content_length)
+        body = await self._bodies.read(request.receive, decisive.content_length, times=routes.body_times(request.path))
         try:
             await self._forward(request, decisive.host, body)
         finally:

@@ -4,6 +4,9 @@ import re
 
 TEMPLATES = ("/v1/todos", "/v1/todos/{id}")
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+IMPORT = b"/v1/import"
+IMPORT_TIMES = 5
+"""How many times the usual limit the body of an import may have."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OTHER = "other"
 
@@ -15,6 +18,11 @@ _PATTERNS = [
 def template_of(path: bytes) -> str:
     """The template that a raw path fits, or `other`."""
     return next((template for template, pattern in _PATTERNS if pattern.fullmatch(path)), OTHER)
+
+
+def body_times(path: bytes) -> int:
+    """By how much the limit of a body is raised for this path."""
+    return IMPORT_TIMES if path == IMPORT else 1
 
 
 def label_of(method: str) -> str:

@@ -23,14 +23,15 @@ class BodyBuffers:
         self._held = 0
         metrics.buffered_bytes.set_function(lambda: self._held)
 
-    async def read(self, receive: Receive, content_length: int | None) -> bytes:
-        """Read to the end; the bytes count as held until `release`.
+    async def read(self, receive: Receive, content_length: int | None, *, times: int = 1) -> bytes:
+        """Read to the end, `times` the usual limit at most; the bytes count as held until `release`.
 
         Raises:
             ProblemError: `content_too_large`, `overloaded` where all requests together hold too much.
             ClientGoneError: the client went away.
         """
-        if content_length is not None and content_length > self._max_body:
+        limit = self._max_body * times
+        if content_length is not None and content_length > limit:
             raise _too_large()
         chunks: list[bytes] = []
         size = 0
@@ -43,7 +44,7 @@ class BodyBuffers:
                 size += len(chunk)
                 self._held += len(chunk)
                 chunks.append(chunk)
-                if size > self._max_body:
+                if size > limit:
                     raise _too_large()
                 if self._held > self._max_total:
                     raise overloaded()

@@ -11,6 +11,8 @@ from typing import cast, override
 from gateway.forward.exchange import Exchange, UpstreamError
 
 CONNECT_SECONDS = 5.0
+LARGE_BYTES = 64 * 1024
+"""A refusal of a request larger than this may have come before it was read, and the rest still be on the way."""
 IDLE_SECONDS = 30.0
 """Shorter than the upstream keeps a connection, so that it is ours that ends it."""
 
@@ -99,6 +101,7 @@ class _Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._exchange: Exchange | None = None
+        self._large = False
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, request: bytes, *, bodiless: bool) -> Exchange:
@@ -111,6 +114,7 @@ class _Connection(asyncio.Protocol):
         if self._transport.is_closing():
             raise UpstreamError("broken", written=False)
         self._exchange = Exchange(bodiless=bodiless, pause=self._pause, resume=self._resume)
+        self._large = len(request) > LARGE_BYTES
         self._transport.write(request)
         self._watch()
         return self._exchange
@@ -148,7 +152,9 @@ class _Connection(asyncio.Protocol):
     def _release(self, exchange: Exchange) -> None:
         """After the last byte: keep the connection only where both sides are done with the exchange."""
         self._exchange = None
-        if not exchange.reusable or self._transport.is_closing() or self._transport.get_write_buffer_size():
+        unread = self._large and exchange.status >= 400  # noqa: PLR2004 - client and server errors
+        unsent = self._transport.get_write_buffer_size() > 0
+        if not exchange.reusable or unread or unsent or self._transport.is_closing():
             self.close()
             return
         self._stop_timer()
