@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from libs.runtime.tests.raw import Served, serving
 from runtime.head import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
-from runtime.protocol import MAX_CHUNK_LINE_BYTES
+from runtime.stages import MAX_CHUNK_LINE_BYTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
