@@ -112,8 +112,8 @@ class Gateway:
         )
         self._forwarder.enter()
         watch = ClientWatch(request.receive)
+        started = time.perf_counter()
         try:
-            started = time.perf_counter()
             try:
                 answer = await self._forwarder.send(outgoing)
             finally:
@@ -123,6 +123,7 @@ class Gateway:
             watch.raise_if_gone()
             raise
         finally:
+            request.exchange_seconds = time.perf_counter() - started
             watch.stop()
             self._forwarder.leave()
 
@@ -132,7 +133,7 @@ class Gateway:
         metrics = self._metrics
         metrics.requests.labels(route, routes.label_of(request.method), str(request.status)).inc()
         metrics.duration.labels(route).observe(seconds)
-        metrics.overhead.observe(max(0.0, seconds - request.upstream_seconds))
+        metrics.overhead.observe(max(0.0, seconds - request.exchange_seconds))
         line = {
             "request_id": request.id,
             "method": routes.label_of(request.method),
@@ -168,6 +169,7 @@ class _Request:
         self.limit_headers: fields.Headers = []
         self.cors_headers: fields.Headers = []
         self.upstream_seconds = 0.0
+        self.exchange_seconds = 0.0
         self.status = CLIENT_GONE
         self._send = send
 

@@ -34,7 +34,7 @@ class Metrics:
         )
         self.overhead = Histogram(
             "gateway_overhead_seconds",
-            "The same without the time spent waiting for the upstream.",
+            "The same without the exchange with the upstream, from its first byte sent to the last passed on.",
             buckets=_SECONDS,
             registry=registry,
         )
