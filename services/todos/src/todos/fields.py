@@ -8,7 +8,7 @@ from zoneinfo import available_timezones, reset_tzpath
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
-from todos import duedate
+from todos import duedate, recurrence
 
 reset_tzpath(to=[])  # every replica reckons by the tzdata package, whatever its image holds
 
@@ -82,6 +82,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_single_
 Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_distinct)]
 DueDate = Annotated[date | datetime | None, PlainValidator(_due_date)]
 Timezone = Annotated[str, AfterValidator(_known_timezone)]
+Recurrence = Annotated[str, AfterValidator(recurrence.canonical)] | None
 Order = Annotated[int, Field(ge=INT32.start, lt=INT32.stop)]
 
 
@@ -97,5 +98,5 @@ class TodoFields(BaseModel):
     tags: Tags = []
     due_date: DueDate = None
     timezone: Timezone = "UTC"
-    recurrence: Annotated[str | None, Field(max_length=500)] = None
+    recurrence: Recurrence = None
     order: Order = 0
