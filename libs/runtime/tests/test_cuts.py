@@ -156,7 +156,7 @@ def runner() -> Iterator[asyncio.Runner]:
 CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 
 
-@settings(max_examples=6000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(data=mutated(), places=CUTS, patient=st.booleans())
 def test_only_good_requests_are_served_each_once_and_in_order(
     runner: asyncio.Runner,
