@@ -13,7 +13,7 @@ from services.todos.tests.serving import DATABASE, Client, Running, migrate_data
 def migrated(postgres: LocalPostgres) -> Iterator[LocalPostgres]:
     """The server with a migrated database of the name `DATABASE`."""
     postgres.create_database(DATABASE)
-    migrate_database(postgres, DATABASE)
+    migrate_database(postgres, DATABASE, maintenance=True)
     yield postgres
     postgres.drop_database(DATABASE)
 

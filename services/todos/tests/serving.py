@@ -127,8 +127,9 @@ async def running(database_url: str, *, wait: bool = True, **settings: Any) -> A
                 listener.close()
 
 
-def migrate_database(postgres: LocalPostgres, database: str) -> list[str]:
+def migrate_database(postgres: LocalPostgres, database: str, *, maintenance: bool = False) -> list[str]:
     settings = MigrateSettings(
+        maintenance_database_url=SecretStr(postgres.maintenance_url(database)) if maintenance else None,
         database_url=SecretStr(postgres.app_url(database)),
         migration_database_url=SecretStr(postgres.owner_url(database)),
     )

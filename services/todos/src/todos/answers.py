@@ -2,15 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
+from todos import idempotency, since
+from todos.changes import Changes
 from todos.duedate import utc_text
 from todos.fields import PRIORITIES
 from todos.preconditions import Condition, strong_tag
-from todos.statements import TodoRow
+from todos.statements import KnownRow, TodoRow
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
@@ -38,10 +40,6 @@ def base_url(headers: Headers) -> str:
 
 def todo_document(row: TodoRow, base: str) -> dict[str, object]:
     """The todo, field by field in the contract's order."""
-    if row.due_on is not None:
-        due_date: str | None = row.due_on.isoformat()
-    else:
-        due_date = _time(row.due_at)
     return {
         "id": row.id,
         "url": f"{base}/v1/todos/{row.id}",
@@ -50,7 +48,7 @@ def todo_document(row: TodoRow, base: str) -> dict[str, object]:
         "completed": row.completed,
         "priority": PRIORITIES[row.priority],
         "tags": row.tags,
-        "due_date": due_date,
+        "due_date": due_text(row),
         "timezone": row.timezone,
         "recurrence": row.recurrence,
         "order": row.order,
@@ -61,6 +59,16 @@ def todo_document(row: TodoRow, base: str) -> dict[str, object]:
         "next_id": row.next_id,
         "version": row.version,
     }
+
+
+def due_text(row: TodoRow) -> str | None:
+    """The due date in the form it was given, a moment in UTC."""
+    return row.due_on.isoformat() if row.due_on else _time(row.due_at)
+
+
+def encoded(document: object) -> bytes:
+    """JSON in UTF-8."""
+    return _encode(document).encode()
 
 
 def _time(moment: datetime | None) -> str | None:
@@ -74,8 +82,23 @@ def one(row: TodoRow, headers: Headers, request_id: str) -> Response:
 
 def created(row: TodoRow, headers: Headers, request_id: str) -> Response:
     """201 with a todo and where it is."""
-    more = [(b"etag", strong_tag(row.version)), (b"location", b"/v1/todos/%s" % row.id.encode())]
-    return _answer(201, todo_document(row, base_url(headers)), request_id, more)
+    return _created(row.id, row.version, todo_document(row, base_url(headers)), request_id)
+
+
+def draft(row: TodoRow, headers: Headers) -> str:
+    """What `created_once` answers with later; the row's version and times do not count."""
+    return _encode(todo_document(row, base_url(headers)))
+
+
+def created_once(known: KnownRow, request_id: str) -> Response:
+    """201 as `created`, of what is kept under an Idempotency-Key, whoever asks from where."""
+    document = idempotency.answered(known)
+    return _created(str(document["id"]), known.version, document, request_id)
+
+
+def _created(todo_id: str, version: int, document: object, request_id: str) -> Response:
+    more = [(b"etag", strong_tag(version)), (b"location", b"/v1/todos/%s" % todo_id.encode())]
+    return _answer(201, document, request_id, more)
 
 
 def many(rows: Iterable[TodoRow], headers: Headers, request_id: str, tag: bytes, next_query: str | None) -> Response:
@@ -85,6 +108,35 @@ def many(rows: Iterable[TodoRow], headers: Headers, request_id: str, tag: bytes,
     if next_query is not None:
         more.append((b"link", b'</v1/todos?%s>; rel="next"' % next_query.encode()))
     return _answer(200, [todo_document(row, base) for row in rows], request_id, more)
+
+
+def figures(document: Mapping[str, object], request_id: str) -> Response:
+    """200 with an object that has no version of its own."""
+    return _answer(200, document, request_id, [])
+
+
+def changes(page: Changes, user_id: str, headers: Headers, request_id: str) -> Response:
+    """200 with a page of changes: todos, and of the deleted ones only that."""
+    base = base_url(headers)
+    items = [_tombstone(row) if row.deleted_at else todo_document(row, base) for row in page.rows]
+    next_since = since.encode(page.next_since, user_id)
+    return figures({"items": items, "next_since": next_since, "has_more": page.has_more}, request_id)
+
+
+def _tombstone(row: TodoRow) -> dict[str, object]:
+    return {"id": row.id, "deleted_at": _time(row.deleted_at), "version": row.version}
+
+
+def streamed(pieces: AsyncIterator[bytes], media_type: bytes, filename: str, request_id: str) -> Response:
+    """200 with a document to keep (RFC 6266), as it comes."""
+    response = StreamingResponse(pieces)
+    response.raw_headers = [
+        (b"content-type", media_type),
+        (b"content-disposition", b'attachment; filename="%s"' % filename.encode()),
+        (b"x-request-id", request_id.encode()),
+        *_CACHING,
+    ]
+    return response
 
 
 def no_content(request_id: str) -> Response:

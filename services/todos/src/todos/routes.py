@@ -1,14 +1,21 @@
 """The routes of the contract, each from its parameters to its answer."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from runtime.identifiers import is_canonical_uuid
-from todos import answers, bodies, cursor
+from todos import answers, bodies, bulk, cursor, export, idempotency, importing
 from todos.caller import CALLER, Caller
-from todos.parameters import list_query, no_parameters
+from todos.changes import changes_query, read_changes
+from todos.database import Database
+from todos.erasure import erase
+from todos.negotiation import preferred
+from todos.parameters import export_query, filter_query, list_query, no_parameters
 from todos.preconditions import condition, strong_tag, weak_tag
+from todos.scope import Scope
+from todos.stats import read_stats
 from todos.store import Todos, not_found
 
 IF_MATCH, IF_NONE_MATCH = b"if-match", b"if-none-match"
@@ -23,7 +30,15 @@ class Asked:
         self.caller: Caller = request.scope[CALLER]
         self.query: bytes = request.scope["query_string"]
         self.headers: list[tuple[bytes, bytes]] = request.scope["headers"]
-        self.todos = Todos(request.app.state.database, self.caller.user_id)
+        self._database: Database = request.app.state.database
+
+    @property
+    def todos(self) -> Todos:
+        return Todos(self._database, self.caller.user_id)
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self._database, self.caller.user_id)
 
 
 async def _asked(request: Request) -> Asked:
@@ -51,9 +66,19 @@ async def list_todos(asked: AskedDep) -> Response:
 @router.post("/v1/todos")
 async def create_todo(asked: AskedDep) -> Response:
     no_parameters(asked.query)
+    keyed = idempotency.keyed_request(asked.headers, asked.caller.body)
     fields = bodies.whole(asked.headers, asked.caller.body)
+    if keyed:
+        known = await asked.todos.create_once(fields, keyed, lambda row: answers.draft(row, asked.headers))
+        return answers.created_once(known, asked.caller.request_id)
     row = await asked.todos.create(fields)
     return answers.created(row, asked.headers, asked.caller.request_id)
+
+
+@router.delete("/v1/todos")
+async def delete_todos(asked: AskedDep) -> Response:
+    affected = await bulk.delete_all(asked.scope, filter_query(asked.query))
+    return answers.figures({"affected": affected}, asked.caller.request_id)
 
 
 @router.get("/v1/todos/{todo_id}")
@@ -90,6 +115,51 @@ async def delete_todo(asked: AskedDep, todo_id: str) -> Response:
     if_match = condition(asked.headers, IF_MATCH)
     await asked.todos.delete(_known(todo_id), if_match)
     return answers.no_content(asked.caller.request_id)
+
+
+@router.post("/v1/todos/{todo_id}/restore")
+async def restore_todo(asked: AskedDep, todo_id: str) -> Response:
+    no_parameters(asked.query)
+    row = await asked.todos.restore(_known(todo_id))
+    return answers.one(row, asked.headers, asked.caller.request_id)
+
+
+@router.get("/v1/changes")
+async def list_changes(asked: AskedDep) -> Response:
+    query = changes_query(asked.query, asked.caller.user_id)
+    page = await read_changes(asked.scope, query)
+    return answers.changes(page, asked.caller.user_id, asked.headers, asked.caller.request_id)
+
+
+@router.get("/v1/stats")
+async def get_stats(asked: AskedDep) -> Response:
+    no_parameters(asked.query)
+    return answers.figures(await read_stats(asked.scope), asked.caller.request_id)
+
+
+@router.delete("/v1/me")
+async def erase_me(asked: AskedDep) -> Response:
+    no_parameters(asked.query)
+    await erase(asked.scope)
+    return answers.no_content(asked.caller.request_id)
+
+
+@router.get("/v1/export")
+async def export_todos(asked: AskedDep) -> Response:
+    filters, deleted = export_query(asked.query)
+    form = export.FORMATS[preferred(asked.headers, list(export.FORMATS))](answers.base_url(asked.headers))
+    found = await export.begun(export.batches(asked.scope, filters, deleted=deleted))
+    pieces = export.written(found, form)
+    return answers.streamed(pieces, form.media_type, form.filename, asked.caller.request_id)
+
+
+@router.post("/v1/import")
+async def import_todos(asked: AskedDep) -> Response:
+    no_parameters(asked.query)
+    # in a thread: ten thousand todos take a second
+    items = await asyncio.to_thread(importing.read_items, asked.headers, asked.caller.body)
+    imported = await importing.put_all(asked.scope, items)
+    return answers.figures(imported._asdict(), asked.caller.request_id)
 
 
 def _known(todo_id: str) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CompoundSelect,
     Date,
+    DateTime,
     Delete,
     Insert,
     Integer,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Text,
     Update,
     Uuid,
+    and_,
     any_,
     bindparam,
     case,
@@ -33,7 +35,6 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -85,19 +86,12 @@ class StateRow(NamedTuple):
 
 
 class KnownRow(NamedTuple):
-    """An idempotency record; its time is in UTC, without saying so."""
+    """What is kept of a creation under its key; its time is in UTC, without saying so."""
 
     digest: bytes
     answer: str
     version: int
     created_at: datetime
-
-
-class CreatedRow(NamedTuple):
-    """What is known of the key, or else the new todo; neither, where the quota is used up."""
-
-    known: KnownRow | None
-    todo: TodoRow | None
 
 
 class DeletedRow(NamedTuple):
@@ -161,6 +155,10 @@ def compiled[Row](
     return Statement(str(result).encode(), tuple(result.positiontup or ()), make_row)
 
 
+def nothing() -> None:
+    """Makes the rows of a statement that returns none."""
+
+
 def utc(column: SQLColumnExpression[datetime | None]) -> ColumnElement[datetime]:
     """The moment without its zone: read the same whatever the session's time zone is."""
     return func.timezone(literal_column("'UTC'"), column)
@@ -195,8 +193,9 @@ COLUMNS: tuple[SQLColumnExpression[object], ...] = (
 of_user = col(Todo.user_id) == bindparam("user_id", type_=Text)
 _this_todo = col(Todo.id) == bindparam("id", type_=Uuid)
 _live = col(Todo.deleted_at).is_(None)
-_state_of_user = col(UserState.user_id) == bindparam("user_id", type_=Text)
+state_of_user = col(UserState.user_id) == bindparam("user_id", type_=Text)
 
+record_of_user = col(Idempotency.user_id) == bindparam("user_id", type_=Text)
 _below_quota = col(UserState.live_count) < literal_column(str(QUOTA))
 
 _ONE: ColumnElement[int] = literal_column("1", Integer)
@@ -218,6 +217,7 @@ _CLIENT_SET: dict[str, ColumnElement[Any]] = {
     "recurrence": bindparam("recurrence", type_=Text),
     "order": bindparam("order", type_=Integer),
 }
+_INTERNAL: dict[str, ColumnElement[Any]] = {"due_wall": bindparam("due_wall", type_=DateTime)}
 
 
 def _find() -> Statement[TodoRow]:
@@ -236,11 +236,11 @@ def _begin_state() -> Statement[None]:
         live_count=literal_column("0"),
         purged_seq=_FIRST_NUMBER - _ONE,
     )
-    return compiled(new.on_conflict_do_nothing(), lambda: None)
+    return compiled(new.on_conflict_do_nothing(), nothing)
 
 
 def _lock_state() -> Statement[StateRow]:
-    return compiled(select(col(UserState.live_count)).where(_state_of_user).with_for_update(), StateRow)
+    return compiled(select(col(UserState.live_count)).where(state_of_user).with_for_update(), StateRow)
 
 
 def _create() -> Statement[TodoRow]:
@@ -263,7 +263,7 @@ def _create() -> Statement[TodoRow]:
     return compiled(_insert_todo(state).returning(*COLUMNS), TodoRow)
 
 
-def _insert_todo(state: CTE) -> Insert:
+def _insert_todo(state: CTE, *internal: str) -> Insert:
     row: dict[str, ColumnElement[Any]] = {
         "user_id": bindparam("user_id", type_=Text),
         "id": bindparam("id", type_=Uuid),
@@ -272,21 +272,26 @@ def _insert_todo(state: CTE) -> Insert:
         "created_at": state.c.at,
         "updated_at": state.c.at,
         "version": state.c.seq,
+        **{name: _INTERNAL[name] for name in internal},
     }
     return insert(Todo).from_select(list(row), select(*(value.label(name) for name, value in row.items())))
 
 
-def _create_once() -> Statement[CreatedRow]:
-    """Creates and keeps the answer, or finds the one that was kept; the user's state is locked before."""
+def _create_once() -> Statement[KnownRow]:
+    """Finds what was kept under the key, or else creates and keeps; returns no row where the quota is used up.
+
+    The user's state is locked by a statement before, so that the one snapshot of this one is the latest.
+    """
+    columns = (
+        col(Idempotency.digest),
+        col(Idempotency.answer),
+        col(Idempotency.version),
+        utc(col(Idempotency.created_at)).label("created_at"),
+    )
     known = (
-        select(
-            col(Idempotency.digest),
-            col(Idempotency.answer),
-            col(Idempotency.version),
-            utc(col(Idempotency.created_at)).label("created_at"),
-        )
+        select(*columns)
         .where(
-            col(Idempotency.user_id) == bindparam("user_id", type_=Text),
+            record_of_user,
             col(Idempotency.key) == bindparam("key", type_=Text),
             col(Idempotency.created_at)
             > func.clock_timestamp() - literal_column(f"interval '{IDEMPOTENCY_HOURS} hours'", Interval),
@@ -295,12 +300,12 @@ def _create_once() -> Statement[CreatedRow]:
     )
     state = (
         update(UserState)
-        .where(_state_of_user, _below_quota, ~select(known).exists())
+        .where(state_of_user, _below_quota, ~select(known).exists())
         .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
         .returning(col(UserState.seq), func.clock_timestamp().label("at"))
         .cte("state")
     )
-    made = _insert_todo(state).returning(*numbered(COLUMNS)).cte("made")
+    made = _insert_todo(state).returning(col(Todo.id)).cte("made")
     record: dict[str, ColumnElement[Any]] = {
         "user_id": bindparam("user_id", type_=Text),
         "key": bindparam("key", type_=Text),
@@ -310,20 +315,15 @@ def _create_once() -> Statement[CreatedRow]:
         "created_at": state.c.at,
     }
     keep = insert(Idempotency).from_select(list(record), select(*(value.label(name) for name, value in record.items())))
-    kept = keep.on_conflict_do_update(
-        index_elements=["user_id", "key"],
-        set_={name: keep.excluded[name] for name in ("digest", "answer", "version", "created_at")},
-    ).returning(col(Idempotency.key))
-    one = select(_ONE.label("one")).subquery("one")
-    found = select(*known.c, *made.c).select_from(one.outerjoin(known, true()).outerjoin(made, true()))
-    return compiled(found.add_cte(kept.cte("kept")), _created_row)
-
-
-def _created_row(*columns: object) -> CreatedRow:
-    record, todo = columns[: len(KnownRow._fields)], columns[len(KnownRow._fields) :]
-    return CreatedRow(
-        KnownRow._make(record) if record[0] is not None else None, TodoRow._make(todo) if todo[0] is not None else None
+    kept = (
+        keep.on_conflict_do_update(
+            index_elements=["user_id", "key"],
+            set_={name: keep.excluded[name] for name in ("digest", "answer", "version", "created_at")},
+        )
+        .returning(*columns)
+        .cte("kept")
     )
+    return compiled(select(known).add_cte(made).union_all(select(kept)), KnownRow)
 
 
 def _restore() -> Statement[None]:
@@ -331,29 +331,51 @@ def _restore() -> Statement[None]:
     gone = [of_user, _this_todo, col(Todo.deleted_at).is_not(None)]
     state = (
         update(UserState)
-        .where(_state_of_user, _below_quota, select(col(Todo.id)).where(*gone).exists())
+        .where(state_of_user, _below_quota, select(col(Todo.id)).where(*gone).exists())
         .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
         .returning(col(UserState.seq), func.clock_timestamp().label("at"))
         .cte("state")
     )
     back = update(Todo).where(*gone).values(deleted_at=null(), updated_at=state.c.at, version=state.c.seq)
-    return compiled(back, lambda: None)
+    return compiled(back, nothing)
+
+
+def _succeed() -> Statement[TodoRow]:
+    """As `_create`, for a user whose state is locked before, and whatever the quota is."""
+    state = (
+        update(UserState)
+        .where(state_of_user)
+        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    return compiled(_insert_todo(state, "due_wall").returning(*COLUMNS), TodoRow)
 
 
 def _replace() -> Statement[TodoRow]:
     """Takes the next number and writes every field that a client sets; the user's state is locked before."""
     state = (
         update(UserState)
-        .where(_state_of_user)
+        .where(state_of_user)
         .values(seq=col(UserState.seq) + _ONE)
         .returning(col(UserState.seq), func.clock_timestamp().label("at"))
         .cte("state")
     )
     completed_at = case((_CLIENT_SET["completed"], func.coalesce(col(Todo.completed_at), state.c.at)), else_=null())
+    is_due_as_before = and_(
+        col(Todo.due_at).is_not_distinct_from(_CLIENT_SET["due_at"]), col(Todo.timezone) == _CLIENT_SET["timezone"]
+    )
     change = (
         update(Todo)
         .where(of_user, _this_todo, _live)
-        .values(**_CLIENT_SET, completed_at=completed_at, updated_at=state.c.at, version=state.c.seq)
+        .values(
+            **_CLIENT_SET,
+            completed_at=completed_at,
+            updated_at=state.c.at,
+            next_id=func.coalesce(col(Todo.next_id), bindparam("next_id", type_=Uuid)),
+            version=state.c.seq,
+            due_wall=case((is_due_as_before, col(Todo.due_wall)), else_=null()),
+        )
     )
     return compiled(change.returning(*COLUMNS), TodoRow)
 
@@ -370,7 +392,7 @@ def _delete() -> Statement[DeletedRow]:
     )
     state = (
         update(UserState)
-        .where(_state_of_user, select(found).where(expected).exists())
+        .where(state_of_user, select(found).where(expected).exists())
         .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) - _ONE)
         .returning(col(UserState.seq), func.clock_timestamp().label("at"))
         .cte("state")
@@ -394,5 +416,6 @@ lock_state = _lock_state()
 create = _create()
 create_once = _create_once()
 restore = _restore()
+succeed = _succeed()
 replace = _replace()
 delete = _delete()

@@ -1,12 +1,13 @@
 """What can be done with one user's todos."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
+from typing import Any
 
 from runtime.identifiers import new_uuid
 from runtime.problems import Fault, ProblemError
-from todos import duedate, statements
+from todos import duedate, idempotency, recurrence, statements, succession
 from todos.bodies import invalid
 from todos.database import Database
 from todos.fields import PRIORITIES, RANKS, TodoFields
@@ -14,7 +15,7 @@ from todos.listing import ListedRow, list_statement
 from todos.parameters import ListQuery
 from todos.preconditions import Condition, precondition_failed, strong_tag
 from todos.scope import Scope, Transaction
-from todos.statements import QUOTA, Command, TodoRow, Value
+from todos.statements import QUOTA, Command, KnownRow, TodoRow, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +52,38 @@ class Todos:
 
     async def create(self, fields: TodoFields) -> TodoRow:
         """Raises `quota`."""
-        create = Command(statements.create, {"id": new_uuid(), **_values(fields)})
+        create = Command(statements.create, {"id": new_uuid(), **column_values(fields)})
 
         async def work(transaction: Transaction) -> TodoRow:
             await transaction.commit(create)
             if not create.rows:
-                raise _quota_used_up()
+                raise quota_used_up()
             return create.rows[0]
 
         return await self._scope.write(work)
+
+    async def create_once(
+        self, fields: TodoFields, request: idempotency.Request, draw: Callable[[TodoRow], str]
+    ) -> KnownRow:
+        """Create, or find what was created under the same key; one at a time, as each writer of a user is.
+
+        `draw` makes the answer to keep, without what the database gives: version and times.
+
+        Raises `idempotency_mismatch`, `quota`.
+        """
+        values = {"id": new_uuid(), **column_values(fields)}
+        kept: dict[str, Value] = {"key": request.key, "digest": request.digest, "answer": draw(_draft(values))}
+        once = Command(statements.create_once, {**values, **kept})
+
+        async def work(transaction: Transaction) -> None:
+            await transaction.commit(Command(statements.begin_state), Command(statements.lock_state), once)
+
+        await self._scope.write(work)
+        if not once.rows:
+            raise quota_used_up()
+        if once.rows[0].digest != request.digest:
+            raise idempotency.mismatch()
+        return once.rows[0]
 
     async def put(
         self, todo_id: str, fields: TodoFields, if_match: Condition | None, if_none_match: Condition | None
@@ -68,22 +92,26 @@ class Todos:
 
         Raises `deleted`, `precondition_failed`, `quota`.
         """
-        values = {"id": todo_id, **_values(fields)}
+        values = {"id": todo_id, **column_values(fields)}
 
         async def work(transaction: Transaction) -> tuple[TodoRow, bool]:
             state, found = Command(statements.lock_state), Command(statements.find, {"id": todo_id})
             await transaction.send(Command(statements.begin_state), state, found)
             if found.rows:
                 if found.rows[0].deleted_at is not None:
-                    raise ProblemError("deleted", "The todo was deleted; its id cannot be used again.")
+                    raise ProblemError(
+                        "deleted", "The todo was deleted; restore it first, by a POST to its address + /restore."
+                    )
                 _check(found.rows[0].version, if_match, if_none_match)
             elif if_match:
                 raise precondition_failed(None)
             elif state.rows[0].live_count >= QUOTA:
-                raise _quota_used_up()
-            change = Command(statements.replace if found.rows else statements.create, values)
-            await transaction.commit(change)
-            return change.rows[0], not found.rows
+                raise quota_used_up()
+            if found.rows:
+                return await _replace(transaction, found.rows[0], values), False
+            create = Command(statements.create, values)
+            await transaction.commit(create)
+            return create.rows[0], True
 
         return await self._scope.write(work)
 
@@ -97,9 +125,7 @@ class Todos:
                 raise not_found()
             _check(found.rows[0].version, if_match, None)
             fields = _fields(found.rows[0]).model_copy(update=changes)
-            replace = Command(statements.replace, {"id": todo_id, **_values(fields)})
-            await transaction.commit(replace)
-            return replace.rows[0]
+            return await _replace(transaction, found.rows[0], {"id": todo_id, **column_values(fields)})
 
         return await self._scope.write(work)
 
@@ -121,13 +147,39 @@ class Todos:
         if delete.rows[0].new_version is None:
             raise precondition_failed(delete.rows[0].found_version)
 
+    async def restore(self, todo_id: str) -> TodoRow:
+        """Undo a delete; what is not deleted stays as it is. Raises `not_found`, `quota`."""
+        values = {"id": todo_id}
+        restore, found = Command(statements.restore, values), Command(statements.find, values)
+
+        async def work(transaction: Transaction) -> None:
+            await transaction.commit(Command(statements.lock_state), restore, found)
+
+        await self._scope.write(work)
+        if not found.rows:
+            raise not_found()
+        if found.rows[0].deleted_at is not None:
+            raise quota_used_up()
+        return found.rows[0]
+
+
+async def _replace(transaction: Transaction, found: TodoRow, values: Mapping[str, Value]) -> TodoRow:
+    """Write the whole todo, and with it the one that follows, where this completes a recurring one."""
+    successor = succession.successor(found, values, datetime.now(UTC))
+    next_id = successor["id"] if successor else None
+    replace = Command(statements.replace, {**values, "next_id": next_id})
+    succeed = [Command(statements.succeed, successor)] if successor else []
+    await transaction.commit(replace, *succeed)
+    return replace.rows[0]
+
 
 def not_found() -> ProblemError:
     """The same for what is not there, was deleted, or is somebody else's."""
     return ProblemError("not_found", "There is no such todo.")
 
 
-def _quota_used_up() -> ProblemError:
+def quota_used_up() -> ProblemError:
+    """409, for what would be one todo too many, or more."""
     return ProblemError("quota", f"There are {QUOTA} todos already; delete some first.")
 
 
@@ -137,11 +189,21 @@ def _check(version: int, if_match: Condition | None, if_none_match: Condition | 
         raise precondition_failed(version)
 
 
-def _values(fields: TodoFields) -> dict[str, Value]:
+def column_values(fields: TodoFields) -> dict[str, Value]:
+    """The columns of what a client sets.
+
+    Raises:
+        ProblemError: `invalid`, fields do not go together.
+    """
     try:
         due_on, due_at = duedate.reckon(fields.due_date, fields.timezone)
     except ValueError as error:
         raise invalid([Fault(pointer="/due_date", detail=str(error))]) from None
+    if fields.recurrence is not None:
+        try:
+            recurrence.parse(fields.recurrence).check_due(fields.due_date)
+        except ValueError as error:
+            raise invalid([Fault(pointer="/recurrence", detail=str(error))]) from None
     return {
         "title": fields.title,
         "description": fields.description,
@@ -154,6 +216,13 @@ def _values(fields: TodoFields) -> dict[str, Value]:
         "recurrence": fields.recurrence,
         "order": fields.order,
     }
+
+
+def _draft(values: Mapping[str, Value]) -> TodoRow:
+    """The row that will be, but for what the database gives."""
+    stamps = {"created_at": datetime.fromtimestamp(0, UTC), "updated_at": datetime.fromtimestamp(0, UTC), "version": 0}
+    columns: dict[str, Any] = {**dict.fromkeys(TodoRow._fields), **values, **stamps}
+    return TodoRow(**columns)
 
 
 def _fields(row: TodoRow) -> TodoFields:

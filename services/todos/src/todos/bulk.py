@@ -1,0 +1,48 @@
+"""Deleting every todo that some filters fit, so that it can be undone."""
+
+from functools import lru_cache
+
+from sqlalchemy import Integer, cast, func, literal_column, select, update
+from sqlmodel import col
+
+from todos import statements
+from todos.listing import Filter, filter_conditions
+from todos.models import Todo, UserState
+from todos.parameters import Filters
+from todos.scope import Scope, Transaction
+from todos.statements import Command, Statement, compiled
+
+
+async def delete_all(scope: Scope, filters: Filters) -> int:
+    """How many were deleted; each took a number of its own, in the order of their last changes."""
+    delete = Command(delete_statement(filters.names), filters.values)
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.commit(Command(statements.lock_state), delete)
+
+    await scope.write(work)
+    return delete.rows[0]
+
+
+@lru_cache(maxsize=64)
+def delete_statement(filters: frozenset[Filter]) -> Statement[int]:
+    """The user's state is locked by a statement before; values of the filters are parameters."""
+    live = [statements.of_user, col(Todo.deleted_at).is_(None)]
+    turn = func.row_number().over(order_by=[col(Todo.version), col(Todo.id)])
+    doomed = select(col(Todo.id), turn.label("turn")).where(*live, *filter_conditions(filters)).cte("doomed")
+    total = select(cast(func.count(), Integer)).select_from(doomed).scalar_subquery()
+    state = (
+        update(UserState)
+        .where(statements.state_of_user, select(doomed).exists())
+        .values(seq=col(UserState.seq) + total, live_count=col(UserState.live_count) - total)
+        .returning((col(UserState.seq) - total).label("before"), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    gone = (
+        update(Todo)
+        .where(*live, col(Todo.id) == doomed.c.id)
+        .values(deleted_at=state.c.at, updated_at=state.c.at, version=state.c.before + doomed.c.turn)
+        .returning(literal_column("1", Integer).label("one"))
+        .cte("gone")
+    )
+    return compiled(select(func.count()).select_from(gone), int)
