@@ -26,7 +26,7 @@ def whole(headers: Headers, body: bytes) -> TodoFields:
     Raises:
         ProblemError: `unsupported_media_type`, `bad_request` (no JSON), `invalid`.
     """
-    return _validated(_client_set(_document(headers, body, JSON)))
+    return _validated(client_set(_document(headers, body, JSON)))
 
 
 def patch(headers: Headers, body: bytes) -> dict[str, object]:
@@ -35,7 +35,7 @@ def patch(headers: Headers, body: bytes) -> dict[str, object]:
     Raises:
         ProblemError: as `whole`.
     """
-    given = _client_set(_document(headers, body, JSON_OR_MERGE_PATCH))
+    given = client_set(_document(headers, body, JSON_OR_MERGE_PATCH))
     changes = {name: _default(name) if value is None else value for name, value in given.items()}
     fields = _validated({"title": "any", **changes})
     return {name: getattr(fields, name) for name in changes}
@@ -51,19 +51,29 @@ def _default(name: str) -> object:
     return known.get_default(call_default_factory=False) if known and not known.is_required() else None
 
 
-def _client_set(document: Mapping[str, object]) -> dict[str, object]:
+def client_set(document: Mapping[str, object]) -> dict[str, object]:
+    """The members that are not the server's to set."""
     return {name: value for name, value in document.items() if name not in SERVER_SET}
 
 
 def _document(headers: Headers, body: bytes, media_types: frozenset[bytes]) -> dict[str, object]:
+    document = read_document(headers, body, media_types)
+    if not isinstance(document, dict):
+        raise invalid([Fault(pointer="", detail="should be an object")])
+    return document
+
+
+def read_document(headers: Headers, body: bytes, media_types: frozenset[bytes]) -> object:
+    """The JSON of a body that says it is of one of these types.
+
+    Raises:
+        ProblemError: `unsupported_media_type`, `bad_request`.
+    """
     given = [value.partition(b";")[0].strip().lower() for name, value in headers if name == b"content-type"]
     if len(given) != 1 or given[0] not in media_types:
         wanted = " or ".join(sorted(kind.decode() for kind in media_types))
         raise ProblemError("unsupported_media_type", f"The body has to be {wanted}.")
-    document = parse_json(body)
-    if not isinstance(document, dict):
-        raise invalid([Fault(pointer="", detail="should be an object")])
-    return document
+    return parse_json(body)
 
 
 def parse_json(body: bytes) -> object:
@@ -104,10 +114,13 @@ def _validated(values: Mapping[str, object]) -> TodoFields:
     try:
         return TodoFields.model_validate(values)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FAULTS]
-        raise invalid(
-            [Fault(pointer=_pointer(fault["loc"]), detail=_detail(fault["msg"])) for fault in found]
-        ) from None
+        raise invalid(faults_of(error)[:MAX_FAULTS]) from None
+
+
+def faults_of(error: ValidationError) -> list[Fault]:
+    """What broke the fields' limits, and where."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [Fault(pointer=_pointer(fault["loc"]), detail=_detail(fault["msg"])) for fault in found]
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

@@ -11,6 +11,8 @@ from todos.metrics import Metrics
 from todos.replay import ReplayedError, ReplayMemory, ReplayMemoryFullError
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_IMPORT_BYTES = 5 * MAX_BODY_BYTES
+IMPORT = b"/v1/import"
 REQUEST_ID = "todos.request_id"
 """The key of the request's id in the ASGI scope: ours until the caller is proven, then the gateway's."""
 CALLER = "todos.caller"
@@ -38,7 +40,7 @@ class ProvenCallers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await _whole_body(receive)
+            body = await _whole_body(receive, MAX_IMPORT_BYTES if scope["raw_path"] == IMPORT else MAX_BODY_BYTES)
             if body is None:
                 return
             identity = self._prove(scope, body)
@@ -84,7 +86,7 @@ class ProvenCallers:
         ) from None
 
 
-async def _whole_body(receive: Receive) -> bytes | None:
+async def _whole_body(receive: Receive, limit: int) -> bytes | None:
     """The body, or None where the client left before its end."""
     chunks: list[bytes] = []
     size = 0
@@ -94,10 +96,8 @@ async def _whole_body(receive: Receive) -> bytes | None:
             return None
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise ProblemError(
-                "content_too_large", f"The body is larger than {MAX_BODY_BYTES} bytes.", headers=[_CLOSE]
-            )
+        if size > limit:
+            raise ProblemError("content_too_large", f"The body is larger than {limit} bytes.", headers=[_CLOSE])
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)

@@ -102,6 +102,16 @@ def filter_query(query: bytes) -> Filters:
     return _filters(read_strictly(parse_query(query), {name: _READERS[name] for name in _FILTERS}))
 
 
+def export_query(query: bytes) -> tuple[Filters, bool]:
+    """Read the filters of an export, and whether it is of the deleted todos.
+
+    Raises:
+        ProblemError: `invalid`, with every fault.
+    """
+    read = read_strictly(parse_query(query), {name: _READERS[name] for name in (*_FILTERS, "deleted")})
+    return _filters(read), cast(bool, read.get("deleted", False))
+
+
 def read_strictly(pairs: Pairs, readers: Readers) -> dict[str, object]:
     """What each given parameter says to its reader, which raises ValueError where it says nothing.
 
