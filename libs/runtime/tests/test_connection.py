@@ -396,21 +396,41 @@ async def test_a_client_that_leaves_within_a_request_leaves_nothing_behind(sent:
         assert all(seen.body is None for seen in served.seen)
 
 
-async def test_at_shutdown_idle_connections_close_and_answers_under_way_are_finished() -> None:
+async def test_at_shutdown_an_answer_under_way_is_finished_and_the_connection_closed() -> None:
     gate = Gate()
     async with serving(gate) as served:
-        idle, busy, half = await served.connect(), await served.connect(), await served.connect()
-        await busy.send(GET % 1)
-        await half.send(b"GET / HTTP/1.1\r\n")
+        client = await served.connect()
+        await client.send(GET % 1)
         await gate.entered.acquire()
+        served.server.should_exit = True
+        await until(lambda: not served.server.servers[0].is_serving())
+        gate.let_on.release()
+        answer = await client.answer()
+        assert (answer.body, answer.headers["connection"]) == (b"/1", "close")
+        assert await client.closed()
+
+
+async def test_at_shutdown_a_request_on_its_way_is_served_and_its_connection_closed() -> None:
+    async with serving() as served:
+        fresh, used, half = await served.connect(), await served.connect(), await served.connect()
+        assert (await used.exchange(GET % 1)).status == 200
+        await half.send(b"GET /2 HTTP/1.1\r\n")
         await until(lambda: connections(served) == 3)
         served.server.should_exit = True
-        assert await idle.closed()
-        assert await half.closed()
-        gate.let_on.release()
-        answer = await busy.answer()
-        assert (answer.body, answer.headers["connection"]) == (b"/1", "close")
-        assert await busy.closed()
+        await until(lambda: not served.server.servers[0].is_serving())
+        for client, rest in ((fresh, GET % 2), (used, GET % 2), (half, b"Host: a\r\n\r\n")):
+            answer = await client.exchange(rest)
+            assert (answer.body, answer.headers["connection"]) == (b"/2? ", "close")
+            assert await client.closed()
+
+
+async def test_at_shutdown_idle_connections_are_closed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "LAST_SECONDS", 0.01)
+    async with serving() as served:
+        client = await served.connect()
+        assert (await client.exchange(GET % 1)).status == 200
+        served.server.should_exit = True
+        assert await client.closed()
 
 
 async def test_at_shutdown_an_early_answer_is_still_finished() -> None:

@@ -14,11 +14,16 @@ LINGER_SECONDS = 2.0
 """How long a client that is still sending may take to read the answer (RFC 9112 section 9.6)."""
 
 
+LAST_SECONDS = 1.0
+"""How long a connection without a request may still bring one once the server stops: it may be on its way."""
+
+
 class Wait(Enum):
     """What a connection is waited for."""
 
     NOTHING = auto()
     REQUEST = auto()
+    LAST_REQUEST = auto()
     HEAD = auto()
     BODY = auto()
     CLOSE = auto()
@@ -80,4 +85,6 @@ class Clock:
             return self._idle_seconds
         if what is Wait.HEAD:
             return HEAD_SECONDS
-        return BODY_SECONDS if what is Wait.BODY else LINGER_SECONDS
+        if what is Wait.BODY:
+            return BODY_SECONDS
+        return LAST_SECONDS if what is Wait.LAST_REQUEST else LINGER_SECONDS

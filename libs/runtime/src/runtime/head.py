@@ -42,7 +42,7 @@ def read_request_line(line: bytes) -> RequestLine:
     if len(parts) != 3:  # noqa: PLR2004 - method, target, version
         raise refused("The request line is malformed.")
     method, target, end = parts
-    if not method.isalpha():
+    if not (method.isalpha() and method.isupper()):
         # the parser knows the methods, but passes over line ends before them
         raise refused("The method is malformed.")
     if len(target) > MAX_TARGET_BYTES:

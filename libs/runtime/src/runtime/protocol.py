@@ -27,6 +27,7 @@ class StrictProtocol(StagedProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*args, **kwargs)
         self._clock = Clock(self.loop, self.timeout_keep_alive, self._on_time)
+        self._stopping = False
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
@@ -61,6 +62,15 @@ class StrictProtocol(StagedProtocol):
         else:
             self._clock.wait_for(Wait.REQUEST)
 
+    @override
+    def shutdown(self) -> None:
+        """Close behind the answer under way, or else behind one more request, if it comes soon."""
+        self._stopping = True
+        if self._stage in _HEAD:
+            self._watch()
+        elif self._stage is not Stage.CLOSED:
+            super().shutdown()
+
     def _advance(self) -> None:
         try:
             self._take_all()
@@ -89,7 +99,7 @@ class StrictProtocol(StagedProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=expects_continue,
-            keep_alive=keep_alive,
+            keep_alive=keep_alive and not self._stopping,
             on_response=self.on_response_complete,
         )
         self._start_asgi_task(self.cycle, self.app)
@@ -148,7 +158,7 @@ class StrictProtocol(StagedProtocol):
         if self._stage is Stage.ANSWER:
             self._clock.wait_for(Wait.NOTHING)
         elif self._stage is Stage.LINE and not self._pending:
-            self._clock.wait_for(Wait.REQUEST)
+            self._clock.wait_for(Wait.LAST_REQUEST if self._stopping else Wait.REQUEST)
         elif self._stage in _HEAD:
             self._clock.wait_for(Wait.HEAD)
         elif self._stage is not Stage.CLOSED:
