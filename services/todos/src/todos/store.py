@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from psycopg.errors import SerializationFailure
+
 from runtime.identifiers import new_uuid
 from runtime.problems import Fault, ProblemError
 from todos import duedate, idempotency, recurrence, statements, succession
@@ -15,7 +17,7 @@ from todos.listing import ListedRow, list_statement
 from todos.parameters import ListQuery
 from todos.preconditions import Condition, precondition_failed, strong_tag
 from todos.scope import Scope, Transaction
-from todos.statements import QUOTA, Command, KnownRow, TodoRow, Value
+from todos.statements import QUOTA, Command, KnownRow, StateRow, TodoRow, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,9 @@ class Todos:
         once = Command(statements.create_once, {**values, **kept})
 
         async def work(transaction: Transaction) -> None:
-            await transaction.commit(Command(statements.begin_state), Command(statements.lock_state), once)
+            state = Command(statements.lock_state)
+            await transaction.commit(Command(statements.begin_state), state, once)
+            locked(state)
 
         await self._scope.write(work)
         if not once.rows:
@@ -97,6 +101,7 @@ class Todos:
         async def work(transaction: Transaction) -> tuple[TodoRow, bool]:
             state, found = Command(statements.lock_state), Command(statements.find, {"id": todo_id})
             await transaction.send(Command(statements.begin_state), state, found)
+            live_count = locked(state).live_count
             if found.rows:
                 if found.rows[0].deleted_at is not None:
                     raise ProblemError(
@@ -105,7 +110,7 @@ class Todos:
                 _check(found.rows[0].version, if_match, if_none_match)
             elif if_match:
                 raise precondition_failed(None)
-            elif state.rows[0].live_count >= QUOTA:
+            elif live_count >= QUOTA:
                 raise quota_used_up()
             if found.rows:
                 return await _replace(transaction, found.rows[0], values), False
@@ -171,6 +176,17 @@ async def _replace(transaction: Transaction, found: TodoRow, values: Mapping[str
     succeed = [Command(statements.succeed, successor)] if successor else []
     await transaction.commit(replace, *succeed)
     return replace.rows[0]
+
+
+def locked(state: Command[StateRow]) -> StateRow:
+    """The user's state, which was there or was begun just before.
+
+    Raises:
+        SerializationFailure: an erasure came between the two; the transaction is to be tried again.
+    """
+    if not state.rows:
+        raise SerializationFailure
+    return state.rows[0]
 
 
 def not_found() -> ProblemError:
