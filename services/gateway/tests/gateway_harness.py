@@ -79,6 +79,11 @@ class MovingClock:
     def clock(self) -> Clock:
         return Clock(lambda: self._monotonic, lambda: self._wall, self._sleep)
 
+    async def moved(self, seconds: float) -> None:
+        """Move once somebody sleeps: what is under way would sleep from the later instant on."""
+        await until(lambda: any(not woken.is_set() for _, woken in self._sleepers))
+        self.move(seconds)
+
     def move(self, seconds: float) -> None:
         self._monotonic += seconds
         self._wall += seconds

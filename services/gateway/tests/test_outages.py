@@ -31,14 +31,14 @@ async def test_an_hour_without_the_provider_is_never_noticed_by_known_users(
     async with start_gateway(clock=clock.clock) as gateway:
         await provider.server.stop()
         for _ in range(60):
-            clock.move(HOUR / 60)
+            await clock.moved(HOUR / 60)
             assert await status(gateway, token_at(provider, clock)) == 200
             assert await status(gateway, token_at(provider, clock, stranger)) == 503
         assert gateway.metric("gateway_jwks_stale", issuer=provider.issuer) == 1
         assert gateway.metric("gateway_jwks_fetch_total", issuer=provider.issuer, outcome="failure") > 1
         provider.jwks = {"keys": [provider.signer.jwk(), stranger.jwk()]}
         await provider.server.start()
-        clock.move(61)
+        await clock.moved(61)
         await until(lambda: gateway.metric("gateway_jwks_stale", issuer=provider.issuer) == 0)
         assert await status(gateway, token_at(provider, clock, stranger)) == 200
         assert await status(gateway, token_at(provider, clock)) == 200
@@ -55,7 +55,7 @@ async def test_a_removed_key_stops_working_within_one_refresh(
         assert [await status(gateway, token) for token in (removed, other)] == [200, 200]
         provider.jwks = {"keys": [kept.jwk()]}
         fetched = provider.fetches
-        clock.move(0.8 * 300)
+        await clock.moved(0.8 * 300)
         await until(lambda: provider.fetches > fetched)
         await until(lambda: gateway.metric("gateway_jwks_age_seconds", issuer=provider.issuer) == 0)
         assert [await status(gateway, token) for token in (removed, other)] == [401, 200]
@@ -65,7 +65,7 @@ async def test_keys_are_refreshed_before_they_are_stale(start_gateway: StartGate
     clock = MovingClock()
     async with start_gateway(clock=clock.clock) as gateway:
         for refresh in range(2, 6):
-            clock.move(0.8 * 300)
+            await clock.moved(0.8 * 300)
             assert gateway.metric("gateway_jwks_stale", issuer=provider.issuer) == 0
             await until(lambda refresh=refresh: provider.fetches == refresh)  # type: ignore[misc]
             await until(lambda: gateway.metric("gateway_jwks_age_seconds", issuer=provider.issuer) == 0)
@@ -81,7 +81,7 @@ async def test_a_provider_that_was_down_at_the_start_is_found_when_it_comes(
         failures = gateway.metric("gateway_jwks_fetch_total", issuer=provider.issuer, outcome="failure")
         assert failures >= 1
         await provider.server.start()
-        clock.move(61)
+        await clock.moved(61)
         await until(lambda: gateway.metric("gateway_jwks_stale", issuer=provider.issuer) == 0)
         assert await status(gateway, token_at(provider, clock)) == 200
 
@@ -123,6 +123,6 @@ async def test_a_good_set_survives_a_hostile_one_at_the_refresh(
     clock = MovingClock()
     async with start_gateway(clock=clock.clock) as gateway:
         provider.server.answer = lambda _request: reply(b'{"issuer": "https://evil.example", "keys": []}')
-        clock.move(0.8 * 300)
+        await clock.moved(0.8 * 300)
         await until(lambda: gateway.metric("gateway_jwks_fetch_total", issuer=provider.issuer, outcome="failure") == 1)
         assert await status(gateway, token_at(provider, clock)) == 200
