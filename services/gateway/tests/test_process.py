@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_harness import Provider, settings_of
+from gateway_harness import Provider, settings_of, until
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from devtools.valkey import LocalValkey
@@ -149,6 +149,33 @@ async def test_two_processes_share_one_limit(
     assert answers[9].headers["ratelimit"].startswith('"user";r=0;t=')
     assert all(int(answer.headers["retry-after"]) > 0 for answer in answers[10:])
     assert len(upstream.requests) == 10
+
+
+async def test_sigterm_under_load_fails_no_request_that_was_accepted(
+    serve: Serve, provider: Provider, upstream: ScriptedServer
+) -> None:
+    headers = {"Authorization": f"Bearer {provider.token()}"}
+    async with serve(drain_seconds=0.5, rate_limits="user=1000000/60s") as process:
+        answered: list[int] = []
+
+        async def load() -> None:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                while True:
+                    try:
+                        answered.append((await client.get(f"{process.url}/v1/todos", headers=headers)).status_code)
+                    except httpx.ConnectError:
+                        return
+
+        loads = [asyncio.create_task(load()) for _ in range(8)]
+        await until(lambda: len(answered) > 100)
+        process.process.send_signal(signal.SIGTERM)
+        await process.line("draining")
+        before = len(answered)
+        await asyncio.gather(*loads)
+        await process.line("stopped")
+        assert await process.process.wait() == 0
+    assert len(answered) > before
+    assert set(answered) == {200}
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
