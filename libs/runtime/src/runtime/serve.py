@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import override
@@ -81,6 +81,31 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         # uvicorn would close the listener at once; the drain comes first, for both servers
         yield
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # who has connected but was not accepted yet would be reset when the listener closes
+        waiting = [connection for listener in sockets or [] for connection in _accept_all(listener)]
+        for listener in sockets or []:
+            listener.close()
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return StrictProtocol(self.config, self.server_state, self.lifespan.state)
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    listener.setblocking(False)  # noqa: FBT003 - the socket's own signature
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)  # noqa: FBT003
+            yield connection
 
 
 def run(open_service: Callable[[], AbstractAsyncContextManager[Service]], listeners: Listeners) -> int:
