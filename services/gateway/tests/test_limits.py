@@ -126,7 +126,7 @@ def test_local_memory_is_bounded() -> None:
 
 @pytest.mark.parametrize(
     "text", ["", "user", "user=", "user=1", "user=1/60", "user=1/60m", "user=0/60s", "user=1/0s", "user=-1/60s",
-             "other=1/60s", "user=1/60s,user=2/60s", "user=1/60s,"],
+             "other=1/60s", "user=1/60s,user=2/60s", "user=1/60s,", "user=60000001/60s"],
 )  # fmt: skip
 def test_an_unreadable_policy_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
