@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, date, datetime, timedelta
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from todos.occurrences import Occurrence, following
-from todos.recurrence import MAX_LENGTH, WEEKDAYS, Rule, canonical, parse
+from todos.recurrence import MAX_LENGTH, WEEKDAYS, Frequency, Rule, canonical, parse
 
 LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)
 ZONES = (
@@ -29,7 +30,7 @@ walls = st.datetimes(datetime.fromisoformat("1990-01-01"), datetime.fromisoforma
 
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
-    freq = draw(st.sampled_from(["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]))
+    freq = draw(st.sampled_from(get_args(Frequency)))
     weekday = st.integers(0, 6)
     # dateutil takes plain and numbered weekdays together for what both fit
     ordinals = st.just(0) | st.integers(-5, 5).filter(bool) if freq in ("MONTHLY", "YEARLY") else st.just(0)
@@ -227,7 +228,7 @@ def test_each_rule_has_one_spelling(text: str, expected: str) -> None:
 @given(rules())
 def test_the_canonical_form_reads_back(rule: Rule) -> None:
     assert parse(str(rule)) == rule
-    assert rrule.rrulestr(str(rule), dtstart=datetime.fromisoformat("2026-01-01"))
+    rrule.rrulestr(str(rule), dtstart=datetime.fromisoformat("2026-01-01"))
 
 
 @pytest.mark.parametrize(

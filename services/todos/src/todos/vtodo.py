@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from icalendar import Timezone, Todo
+from icalendar import Todo
 from icalendar.prop import vRecur
 
 from todos.statements import TodoRow
+from todos.vtimezone import FIRST_YEAR, LAST_YEAR, vtimezone
 
 PRIORITIES = (0, 9, 5, 3, 1)
 """By rank, from `none` to `urgent`."""
-FIRST_YEAR, LAST_YEAR = 1970, 2099
-"""Of which a VTIMEZONE here tells every change of the clocks; other moments are written in UTC."""
 
 _OPENING = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//pair//todos//EN\r\nCALSCALE:GREGORIAN\r\n"
 _CLOSING = b"END:VCALENDAR\r\n"
@@ -37,7 +35,7 @@ class Calendar:
             due = _due(row)
             if isinstance(due, datetime) and due.tzinfo is not UTC and row.timezone not in self._told:
                 self._told.add(row.timezone)
-                pieces.append(_timezone(row.timezone))
+                pieces.append(vtimezone(row.timezone))
             pieces.append(_vtodo(row, due).to_ical())
         return b"".join(pieces)
 
@@ -46,7 +44,7 @@ class Calendar:
 
 
 def _due(row: TodoRow) -> date | datetime | None:
-    """The due date as its calendar has it: on the clocks of its zone, where they can say it."""
+    """The due date as its calendar has it: on the clocks of its zone, where they can say it, or else in UTC."""
     if row.due_on is not None or row.due_at is None:
         return row.due_on
     moment = row.due_at.replace(tzinfo=UTC)
@@ -78,9 +76,3 @@ def _vtodo(row: TodoRow, due: date | datetime | None) -> Todo:
             todo.add("dtstart", due)
             todo.add("rrule", vRecur.from_ical(row.recurrence))
     return todo
-
-
-@lru_cache(maxsize=64)
-def _timezone(name: str) -> bytes:
-    told = Timezone.from_tzid(name, first_date=date(FIRST_YEAR, 1, 1), last_date=date(LAST_YEAR + 1, 1, 1))
-    return bytes(told.to_ical())
