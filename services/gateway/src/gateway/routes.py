@@ -2,7 +2,7 @@
 
 import re
 
-TEMPLATES = ("/v1/todos", "/v1/todos/{id}")
+TEMPLATES = ("/v1/todos", "/v1/todos/{id}", "/v1/export", "/v1/import")
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 IMPORT = b"/v1/import"
 IMPORT_TIMES = 5
