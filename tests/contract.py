@@ -164,7 +164,7 @@ def check_response(method: str, path_template: str, status: int, headers: Header
         return
     media_type = received.get("content-type", "").partition(";")[0].strip().lower()
     assert media_type in media, f"{where}: Content-Type {media_type!r}, the document has {sorted(media)}"
-    value = json.loads(body) if media_type.endswith("json") else body.decode()
+    value: Any = json.loads(body) if media_type.endswith("json") else body.decode()
     broken = faults(place + pointer("content", media_type, "schema"), value)
     assert not broken, f"{where}: {'; '.join(broken)}\n{body[:1000]!r}"
     if media_type == "application/problem+json":
