@@ -12,6 +12,7 @@ import pytest
 from identity import Keyring, sign
 from tests.pair import Pair
 
+ABSENT = "/v1/todos/0192f672-b56e-7c11-8f5e-3b1d2a6c9e04"
 pytestmark = pytest.mark.xdist_group("pair")
 
 
@@ -237,7 +238,7 @@ def test_no_bad_token_reaches_todos(pair: Pair, alice: str) -> None:
         ("POST", "/v1/todos", {"json": {"title": "x", "owner": "me"}}, 422),
         ("GET", "/v1/todos?limt=1", {}, 422),
         ("GET", "/v1/todos?cursor=abc", {}, 422),
-        ("PUT", "/v1/todos/0192f672-b56e-7c11-8f5e-3b1d2a6c9e04", {"json": {"title": "x"}, "headers": {"If-Match": '"1"'}}, 412),
+        ("PUT", ABSENT, {"json": {"title": "x"}, "headers": {"If-Match": '"1"'}}, 412),
         ("POST", "/v1/todos", {"content": b"x" * (1 << 20) + b"x"}, 413),
     ],
 )

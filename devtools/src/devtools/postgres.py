@@ -51,9 +51,9 @@ class LocalPostgres:
     """A server with its data in `folder`, made on the first start and found again on later ones.
 
     `todos_owner` owns the database `todos`, and every further one made here; `todos_app` and
-    `todos_maintenance` own nothing. None is a superuser or bypasses row-level security. The random passwords lie in `folder`, readable by its owner
-    alone. `durable=False` is faster; then the data survive a killed server, not a power cut. As root the server
-    runs in a user namespace, or as nobody where namespaces are not allowed.
+    `todos_maintenance` own nothing. None is a superuser or bypasses row-level security. The random passwords lie in
+    `folder`, readable by its owner alone. `durable=False` is faster; then the data survive a killed server, not a
+    power cut. As root the server runs in a user namespace, or as nobody where namespaces are not allowed.
     """
 
     def __init__(self, folder: Path, port: int | None = None, *, durable: bool = True, log: Path | None = None) -> None:

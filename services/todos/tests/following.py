@@ -8,7 +8,6 @@ import psycopg
 
 from services.todos.tests.serving import Client
 
-
 MOST_PAGES = 2000
 """More than all that one test writes, a change a page."""
 
