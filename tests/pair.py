@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,7 +68,7 @@ class Pair:
 
 def template_of(path: str) -> str:
     path = path.partition("?")[0]
-    return "/v1/todos/{id}" if path.count("/") == 3 else path
+    return re.sub("^/v1/todos/[^/]+", "/v1/todos/{id}", path)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,16 @@
 
 import re
 
-TEMPLATES = ("/v1/todos", "/v1/todos/{id}", "/v1/export", "/v1/import")
+TEMPLATES = (
+    "/v1/todos",
+    "/v1/todos/{id}",
+    "/v1/todos/{id}/restore",
+    "/v1/changes",
+    "/v1/stats",
+    "/v1/export",
+    "/v1/import",
+    "/v1/me",
+)
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 IMPORT = b"/v1/import"
 IMPORT_TIMES = 5
