@@ -146,3 +146,18 @@ async def test_bulk_deletions_restores_changes_stats_and_erasure_are_one_round_t
             before = counted.turns
             assert (await alice.send(method, target)).status_code == status
             assert counted.turns - before == 1, (method, target)
+
+
+async def test_a_clock_that_was_set_back_keeps_nobody_from_changing(
+    alice: Client, superuser: psycopg.Connection
+) -> None:
+    todo = await alice.create()
+    ahead = "UPDATE todo SET created_at = now() + interval '1 hour', updated_at = now() + interval '1 hour'"
+    superuser.execute(f"{ahead} WHERE user_id = %s".encode(), [alice.user])
+    assert (await alice.send("PATCH", path(todo), json_body={"order": 1})).status_code == 200
+    assert (await alice.send("DELETE", path(todo))).status_code == 204
+    assert (await alice.send("POST", f"{path(todo)}/restore")).status_code == 200
+    assert (await alice.send("DELETE", "/v1/todos")).json() == {"affected": 1}
+    (deleted,) = (await alice.get("/v1/todos?deleted=true")).json()
+    assert deleted["deleted_at"] == deleted["updated_at"] == deleted["created_at"]
+    assert deleted["version"] == todo["version"] + 4

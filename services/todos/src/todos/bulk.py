@@ -38,10 +38,11 @@ def delete_statement(filters: frozenset[Filter]) -> Statement[int]:
         .returning((col(UserState.seq) - total).label("before"), func.clock_timestamp().label("at"))
         .cte("state")
     )
+    at = statements.not_before_creation(state.c.at)
     gone = (
         update(Todo)
         .where(*live, col(Todo.id) == doomed.c.id)
-        .values(deleted_at=state.c.at, updated_at=state.c.at, version=state.c.before + doomed.c.turn)
+        .values(deleted_at=at, updated_at=at, version=state.c.before + doomed.c.turn)
         .returning(literal_column("1", Integer).label("one"))
         .cte("gone")
     )

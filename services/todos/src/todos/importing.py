@@ -40,7 +40,7 @@ from todos.fields import TodoFields
 from todos.models import Timestamp, Todo, UserState
 from todos.scope import Scope, Transaction
 from todos.statements import QUOTA, Command, Statement, Value, compiled
-from todos.store import column_values, quota_used_up
+from todos.store import column_values, locked, quota_used_up
 
 _TRUE = literal_column("true", Boolean)
 _KINDS: dict[str, Any] = {
@@ -127,7 +127,9 @@ async def put_all(scope: Scope, items: Sequence[Mapping[str, Value]]) -> Importe
 
     async def work(transaction: Transaction) -> Imported:
         write = Command(put_all_statement, {"items": text})
-        await transaction.send(Command(statements.begin_state), Command(statements.lock_state), write)
+        state = Command(statements.lock_state)
+        await transaction.send(Command(statements.begin_state), state, write)
+        locked(state)
         done = write.rows[0]
         if done.added > 0 and done.live_count > QUOTA:
             raise quota_used_up()

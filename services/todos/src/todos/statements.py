@@ -159,6 +159,11 @@ def nothing() -> None:
     """Makes the rows of a statement that returns none."""
 
 
+def not_before_creation(at: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """When a todo was changed, where the clock has been set back since it was created too."""
+    return func.greatest(at, col(Todo.created_at))
+
+
 def utc(column: SQLColumnExpression[datetime | None]) -> ColumnElement[datetime]:
     """The moment without its zone: read the same whatever the session's time zone is."""
     return func.timezone(literal_column("'UTC'"), column)
@@ -336,7 +341,11 @@ def _restore() -> Statement[None]:
         .returning(col(UserState.seq), func.clock_timestamp().label("at"))
         .cte("state")
     )
-    back = update(Todo).where(*gone).values(deleted_at=null(), updated_at=state.c.at, version=state.c.seq)
+    back = (
+        update(Todo)
+        .where(*gone)
+        .values(deleted_at=null(), updated_at=not_before_creation(state.c.at), version=state.c.seq)
+    )
     return compiled(back, nothing)
 
 
@@ -371,7 +380,7 @@ def _replace() -> Statement[TodoRow]:
         .values(
             **_CLIENT_SET,
             completed_at=completed_at,
-            updated_at=state.c.at,
+            updated_at=not_before_creation(state.c.at),
             next_id=func.coalesce(col(Todo.next_id), bindparam("next_id", type_=Uuid)),
             version=state.c.seq,
             due_wall=case((is_due_as_before, col(Todo.due_wall)), else_=null()),
@@ -400,7 +409,11 @@ def _delete() -> Statement[DeletedRow]:
     gone = (
         update(Todo)
         .where(of_user, _this_todo, _live)
-        .values(deleted_at=state.c.at, updated_at=state.c.at, version=state.c.seq)
+        .values(
+            deleted_at=not_before_creation(state.c.at),
+            updated_at=not_before_creation(state.c.at),
+            version=state.c.seq,
+        )
         .returning(col(Todo.version))
         .cte("gone")
     )
