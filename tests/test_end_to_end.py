@@ -65,6 +65,37 @@ def test_a_todo_is_created_read_replaced_patched_and_deleted(pair: Pair, alice: 
     assert (deleted["id"], deleted["deleted_at"] is not None) == (created["id"], True)
 
 
+def test_a_client_that_syncs_hears_of_all_until_everything_is_erased(pair: Pair, alice: str) -> None:
+    key, body = (
+        {"Idempotency-Key": "one", "Content-Type": "application/json"},
+        b'{"title": "Buy milk", "tags": ["home"]}',
+    )
+    first, again = [pair.request(alice, "POST", "/v1/todos", content=body, headers=key) for _ in range(2)]
+    assert (again.status_code, again.content) == (201, first.content)
+    assert pair.request(alice, "POST", "/v1/todos", json={"title": "x"}, headers=key).status_code == 422
+    assert (
+        pair.request(alice, "POST", "/v1/todos", content=body, headers={**key, "Idempotency-Key": ""}).status_code
+        == 400
+    )
+    page = pair.request(alice, "GET", "/v1/changes?limit=1").json()
+    assert page["items"] == [first.json()]
+
+    other = create(pair, alice, tags=["home"], due_date="2020-01-01")
+    assert pair.request(alice, "GET", "/v1/stats").json()["overdue"] == 1
+    assert pair.request(alice, "DELETE", "/v1/todos?tag=home&q=milk").json() == {"affected": 2}
+    restored = pair.request(alice, "POST", f"/v1/todos/{other['id']}/restore").json()
+    assert pair.request(alice, "POST", f"{ABSENT}/restore").status_code == 404
+    since = page["next_since"]
+    tombstone, back = pair.request(alice, "GET", f"/v1/changes?since={since}").json()["items"]
+    assert (tombstone["id"], back) == (first.json()["id"], restored)
+
+    assert pair.request(alice, "DELETE", "/v1/me").status_code == 204
+    assert pair.request(alice, "GET", f"/v1/changes?since={since}").status_code == 410
+    assert pair.request(alice, "GET", "/v1/changes?since=x").status_code == 422
+    assert pair.request(alice, "GET", "/v1/changes").json()["items"] == []
+    assert pair.request(alice, "GET", "/v1/stats").json()["tags"] == []
+
+
 def test_paging_follows_link_to_the_end_and_unchanged_lists_are_304(pair: Pair, alice: str) -> None:
     wanted = [create(pair, alice, title=f"Todo {number}")["id"] for number in range(7)]
     seen: list[str] = []
