@@ -299,7 +299,14 @@ async def test_the_url_is_where_the_caller_found_the_todo(alice: Client) -> None
 
 @pytest.mark.parametrize(
     ("target", "allowed"),
-    [("/v1/todos", "GET, POST"), ("/v1/todos/0192f7c0-0000-7000-8000-00000000000a", "DELETE, GET, PATCH, PUT")],
+    [
+        ("/v1/todos", "DELETE, GET, POST"),
+        ("/v1/todos/0192f7c0-0000-7000-8000-00000000000a", "DELETE, GET, PATCH, PUT"),
+        ("/v1/todos/0192f7c0-0000-7000-8000-00000000000a/restore", "POST"),
+        ("/v1/changes", "GET"),
+        ("/v1/stats", "GET"),
+        ("/v1/me", "DELETE"),
+    ],
 )
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "POST", "PUT"])
 async def test_an_unknown_method_is_told_all_the_known_ones(
