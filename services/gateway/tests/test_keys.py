@@ -1,6 +1,7 @@
 """The provider's keys: which are taken, and that the provider's troubles are not the users'."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -127,6 +128,21 @@ async def test_a_hostile_answer_never_replaces_a_good_set(
 async def test_discovery_of_another_issuer_is_refused(client: httpx.AsyncClient, provider: Provider) -> None:
     with pytest.raises(FetchError, match="another issuer"):
         await fetcher(client, provider, issuer=provider.issuer + "/").fetch(None)
+
+
+async def test_a_keys_url_that_is_none_is_a_failed_fetch(client: httpx.AsyncClient, provider: Provider) -> None:
+    for url in ("http://[", "http://\ud800/", "http://a:99999999/", "/jwks"):
+        document = json.dumps({"issuer": provider.issuer, "jwks_uri": url}).encode()
+        provider.server.answer = lambda _request, document=document: reply(document)  # type: ignore[misc]
+        with pytest.raises(FetchError):
+            await fetcher(client, provider).fetch(None)
+
+
+async def test_an_etag_that_cannot_be_sent_back_is_not_kept(client: httpx.AsyncClient, provider: Provider) -> None:
+    jwks = json.dumps(provider.jwks).encode()
+    answer = Reply(b'HTTP/1.1 200 OK\r\netag: "\xe9"\r\ncontent-length: %d\r\n\r\n' % len(jwks) + jwks)
+    provider.server.answer = lambda request: answer if request.target == "/jwks" else provider.answer(request)
+    assert (await fetcher(client, provider).fetch(None)).etag is None
 
 
 async def test_http_is_refused_unless_allowed(client: httpx.AsyncClient, provider: Provider) -> None:

@@ -54,14 +54,15 @@ class KeyFetcher:
                 response, body = await self._get(url, etag)
         except TimeoutError:
             raise FetchError("timed out") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            # ValueError: a URL that is none, in the words of the standard library
             raise FetchError(f"transport: {type(error).__name__}") from None
         fresh_seconds = _fresh_seconds(response.headers)
         if response.status_code == httpx.codes.NOT_MODIFIED and etag is not None:
             return Fetched(None, etag, fresh_seconds)
         _require_ok(response)
         try:
-            return Fetched(admit(_json(body)), response.headers.get("etag"), fresh_seconds)
+            return Fetched(admit(_json(body)), _etag(response.headers), fresh_seconds)
         except ValueError as error:
             raise FetchError(str(error)) from None
 
@@ -107,6 +108,12 @@ def _json(body: bytes) -> object:
         raise ValueError("nested too deep") from None
     except ValueError:
         raise ValueError("not JSON") from None
+
+
+def _etag(headers: httpx.Headers) -> str | None:
+    """The validator, unless it is one that httpx would not send back."""
+    etag = headers.get("etag")
+    return etag if etag is not None and etag.isascii() else None
 
 
 def _fresh_seconds(headers: httpx.Headers) -> float:
