@@ -120,6 +120,8 @@ def nearest_bad_tokens(provider: Provider) -> dict[str, tuple[str, str]]:
         "lives too long": with_claims("claims", exp=now + 24 * 3600 + 100),
         "lives too long without iat": with_claims("claims", iat=None, exp=now + 24 * 3600 + 100),
         "nbf a string": with_claims("claims", nbf="0"),
+        "jti a number": with_claims("claims", jti=7),
+        "jti no Unicode text": with_claims("claims", jti="\ud800"),
         "alg none": ("algorithm", f"{encode_json({'alg': 'none', 'kid': 'k1'})}.{payload}."),
         "alg None, signed": ("algorithm", f"{encode_json({'alg': 'None', 'kid': 'k1'})}.{payload}.{signature}"),
         "HS256 with the public key": ("algorithm", signer.hs256_with_public_key(good)),

@@ -9,6 +9,7 @@ from gateway.failures import refused
 LEEWAY_SECONDS = 10
 MAX_USER_ID_LENGTH = 255
 _USER_ID = re.compile(r"[\x21-\x7e]+")
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _LAST_SECOND = 253402300799
 """The end of the year 9999."""
 
@@ -94,7 +95,7 @@ def _token_id(claims: Mapping[str, object]) -> str | None:
     if "jti" not in claims:
         return None
     token_id = claims["jti"]
-    if not isinstance(token_id, str):
+    if not isinstance(token_id, str) or _LONE_SURROGATE.search(token_id):
         raise refused("claims")
     return token_id
 
