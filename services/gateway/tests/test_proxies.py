@@ -60,6 +60,10 @@ def test_failures_of_one_ipv6_site_count_together() -> None:
     assert Client("198.51.100.1", "http").limited_address == "198.51.100.1"
 
 
+def test_an_ipv4_client_of_a_dual_stack_listener_counts_for_itself() -> None:
+    assert Client("::ffff:198.51.100.1", "http").limited_address == "198.51.100.1"
+
+
 async def test_the_upstream_hears_the_client_and_the_scheme_that_a_trusted_proxy_tells(
     start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
 ) -> None:

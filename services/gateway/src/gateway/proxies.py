@@ -20,12 +20,9 @@ class Client:
     @property
     def limited_address(self) -> str:
         """The address that failures count against: for IPv6 the /64 that one site holds (RFC 6177)."""
-        try:
-            address = ip_address(self.address)
-        except ValueError:
-            return self.address
-        if isinstance(address, IPv4Address):
-            return self.address
+        address = _parse(self.address)
+        if not isinstance(address, IPv6Address):
+            return str(address or self.address)
         return str(IPv6Network((address, _IPV6_SITE_BITS), strict=False))
 
 
