@@ -79,6 +79,10 @@ def test_everything_missing_is_told_at_once(
         ("GATEWAY_UPSTREAM_URL", "http://user@todos:8001"),
         ("GATEWAY_PUBLIC_URL", "https://api.example.com/?a=1"),
         ("GATEWAY_REDIS_URL", "http://redis"),
+        ("GATEWAY_REDIS_URL", "redis://redis:port"),
+        ("GATEWAY_REDIS_URL", "redis://[::1"),
+        ("GATEWAY_REDIS_URL", "redis://redis?socket_timeout=long"),
+        ("GATEWAY_REDIS_URL", "redis://redis?nonsense=1"),
         ("GATEWAY_RATE_LIMITS", "user=many"),
         ("GATEWAY_ON_REDIS_FAILURE", "maybe"),
         ("GATEWAY_REPLICAS_HINT", "0"),
@@ -114,6 +118,8 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     )
     assert len(told) == 2
     assert all(secret not in line for line in told)
+    [told_of_redis] = faults(monkeypatch, capsys, GATEWAY_REDIS_URL=f"redis://:{secret}@redis:{secret}")
+    assert secret not in told_of_redis
     settings = loaded(monkeypatch, GATEWAY_IDENTITY_KEYS=IDENTITY_KEYS, GATEWAY_REDIS_URL=f"redis://:{secret}@redis")
     assert secret not in repr(settings)
     assert "AAAA" not in repr(settings)

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.keys.admission import Key, admit
 from gateway.limits.policy import Policy, parse_policies
+from gateway.limits.shared import redis_client
 from gateway.proxies import Network
 from gateway.token.scopes import parse_scopes
 from identity import Keyring
@@ -60,6 +61,11 @@ UpstreamUrl = Annotated[
 def _redis(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("redis://", "rediss://")):
         raise ValueError("must start with redis:// or rediss://")
+    try:
+        redis_client(url.get_secret_value()).connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError):
+        # what they say may quote the password
+        raise ValueError("is no URL that the Redis client can read") from None
     return url
 
 
