@@ -193,6 +193,8 @@ async def test_a_chunked_answer_comes_through(gateway: Running, provider: Provid
 MALFORMED: dict[str, Reply] = {
     "no HTTP": Reply(b"SSH-2.0-OpenSSH\r\n"),
     "a status of letters": Reply(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "a status that is none": Reply(b"HTTP/1.1 999 X\r\ncontent-length: 0\r\n\r\n"),
+    "a status below all": Reply(b"HTTP/1.1 099 X\r\ncontent-length: 0\r\n\r\n"),
     "two lengths": Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"),
     "a length that is no number": Reply(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\nab"),
     "a length and chunks": Reply(

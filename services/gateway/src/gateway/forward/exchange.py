@@ -9,6 +9,8 @@ import httptools
 
 BUFFERED_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
+_STATUSES = range(100, 600)
+"""RFC 9110 section 15."""
 
 type Reason = Literal["connect", "timeout", "broken", "garbage"]
 
@@ -130,6 +132,9 @@ class Exchange:
         if self._head.done():
             return
         status = self._parser.get_status_code()
+        if status not in _STATUSES:
+            self.fail("garbage")
+            return
         if status < 200:  # noqa: PLR2004 - informational, RFC 9110 section 15.2
             self.headers.clear()
             return
