@@ -217,6 +217,14 @@ def test_unfit_keys_are_refused_without_being_shown(text: str) -> None:
     assert "***" not in str(refused.value)
 
 
+def test_a_key_in_the_place_of_its_id_is_not_told() -> None:
+    secret = "c2VjcmV0" * 6
+    for text in (f"{secret}:k1", f"{secret}:", f"k1:{'A' * 43},{secret}:k2"):
+        with pytest.raises(ValueError, match="entry") as refused:
+            Keyring.parse(text)
+        assert secret not in str(refused.value)
+
+
 def test_keys_are_read_in_order_padded_or_not() -> None:
     encoded = base64.urlsafe_b64encode(b"\xff" * 32).decode()
     keys = Keyring.parse(f"new:{encoded}, old:{'A' * 43}")

@@ -22,11 +22,14 @@ class Keyring(Mapping[str, bytes]):
         """
         if not keys:
             raise ValueError("no key")
-        for kid, key in keys.items():
+        # by position: who swaps an id and its key would have the key told
+        for position, (kid, key) in enumerate(keys.items(), start=1):
             if not _KID.fullmatch(kid):
-                raise ValueError("a key id is 1 to 64 letters, digits, dots, underscores or hyphens")
+                raise ValueError(
+                    f"the id of entry {position} is not 1 to 64 letters, digits, dots, underscores, hyphens"
+                )
             if len(key) < MINIMUM_BYTES:
-                raise ValueError(f"the key {kid!r} is shorter than {MINIMUM_BYTES} bytes")
+                raise ValueError(f"the key of entry {position} is shorter than {MINIMUM_BYTES} bytes")
         self._keys = dict(keys)
         self.signing_kid, self.signing_key = next(iter(self._keys.items()))
 
