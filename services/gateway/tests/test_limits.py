@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from unittest.mock import patch
 
 import pytest
+import uvloop
 from gateway_harness import Provider, Running, StartGateway, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from gateway.limits.gcra import MICROSECONDS
 from gateway.limits.local import REMEMBERED_KEYS, LocalLimits
 from gateway.limits.policy import Policy, parse_policies
 from gateway.limits.question import Question
-from gateway.limits.shared import SharedLimits, SharedLimitsUnavailableError
+from gateway.limits.shared import BUDGET_SECONDS, SharedLimits, SharedLimitsUnavailableError
 
 policies = st.builds(Policy, st.just("user"), st.integers(1, 1000), st.integers(1, 3600))
 TWO_PER_MINUTE = Policy("user", 2, 60)
@@ -197,6 +198,27 @@ async def test_lost_scripts_are_sent_again_within_the_request(shared: SharedLimi
     await judge(shared, "alice", [TWO_PER_MINUTE])
     valkey.flush()
     assert (await judge(shared, "alice", [TWO_PER_MINUTE]))[0].remaining == 1
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_an_answer_that_came_in_time_counts_though_the_loop_was_held_up(
+    valkey: LocalValkey, run: Callable[[Coroutine[None, None, None]], None]
+) -> None:
+    async def judge_while_held_up() -> None:
+        limits = SharedLimits(valkey.url, lambda _answering: None)
+        try:
+            await limits._probe()
+            for _ in range(5):
+                judged = asyncio.create_task(judge(limits, "alice", [Policy("user", 600, 60)]))
+                while not limits._tasks:  # noqa: ASYNC110 - nothing tells it
+                    await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                time.sleep(2 * BUDGET_SECONDS)  # noqa: ASYNC251 - it is the loop that must not turn
+                assert (await judged)[0].allowed
+        finally:
+            await limits.close()
+
+    run(judge_while_held_up())
 
 
 async def test_keys_of_one_subject_lie_in_one_slot_expire_and_name_nobody(
