@@ -12,6 +12,7 @@ import pytest
 from identity import Keyring, sign
 from tests.pair import Pair
 
+JSON = {"Content-Type": "application/json"}
 ABSENT = "/v1/todos/0192f672-b56e-7c11-8f5e-3b1d2a6c9e04"
 pytestmark = pytest.mark.xdist_group("pair")
 
@@ -287,3 +288,36 @@ def test_a_405_tells_every_method_of_the_path(pair: Pair, alice: str) -> None:
             headers = {"Authorization": f"Bearer {pair.token(alice)}"}
             answer = pair.raw(method, pair.gateway + path, headers=headers)
             assert (answer.status_code, ", ".join(sorted(answer.headers["allow"].split(", ")))) == (405, allowed)
+
+
+def test_what_one_account_exports_another_imports(pair: Pair, alice: str, bob: str) -> None:
+    create(pair, alice, title="Water the plants", due_date="2027-01-31", recurrence="FREQ=WEEKLY")
+    create(pair, alice, title="Pay", tags=["home"], priority="urgent")
+    exported = pair.request(alice, "GET", "/v1/export", headers={"Accept": "application/json"})
+    assert "attachment" in exported.headers["content-disposition"]
+    imported = pair.request(bob, "POST", "/v1/import", content=exported.content, headers=JSON)
+    assert imported.json() == {"created": 2, "updated": 0}
+    again = pair.request(bob, "GET", "/v1/export").json()
+    kept = ("id", "title", "tags", "priority", "due_date", "recurrence")
+    assert [{name: todo[name] for name in kept} for todo in again] == [
+        {name: todo[name] for name in kept} for todo in exported.json()
+    ]
+
+
+def test_completing_a_recurring_todo_brings_the_next_and_links_it(pair: Pair, alice: str) -> None:
+    todo = create(pair, alice, title="Water", due_date="2027-01-31", recurrence="FREQ=DAILY")
+    patched = pair.request(alice, "PATCH", f"/v1/todos/{todo['id']}", json={"completed": True}).json()
+    following = pair.request(alice, "GET", f"/v1/todos/{patched['next_id']}").json()
+    assert (following["due_date"], following["completed"]) == ("2027-02-01", False)
+    assert pair.request(alice, "GET", "/v1/stats").json()["open"] == 1
+
+
+def test_one_key_creates_once_and_erasure_leaves_nothing(pair: Pair, alice: str) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    first, second = (
+        pair.request(alice, "POST", "/v1/todos", json={"title": "once"}, headers=headers) for _ in range(2)
+    )
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert pair.request(alice, "DELETE", "/v1/me").status_code == 204
+    assert pair.request(alice, "GET", "/v1/todos").json() == []
