@@ -521,3 +521,43 @@ async def test_what_is_malformed_never_reaches_the_upstream_nor_does_what_it_car
         ["/v1/todos/smuggled"],
     )
     assert len(upstream.requests) <= 1
+
+
+async def test_a_client_that_does_not_read_stops_the_upstream_and_not_the_gateways_memory(
+    start_gateway: StartGateway, provider: Provider
+) -> None:
+    total, chunk = 64 << 20, b"x" * (64 << 10)
+    written = 0
+    stalled, done = asyncio.Event(), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % total)
+        while written < total:
+            writer.write(chunk)
+            written += len(chunk)
+            draining = asyncio.create_task(writer.drain())
+            await asyncio.wait([draining], timeout=0.5)
+            if not draining.done():
+                stalled.set()
+            await draining
+        done.set()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        async with start_gateway(upstream_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as gateway:
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            head = f"GET /v1/todos HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {provider.token()}\r\n\r\n"
+            writer.write(head.encode())
+            await stalled.wait()
+            assert written < total // 2
+            await reader.readuntil(b"\r\n\r\n")
+            assert len(await reader.readexactly(total)) == total
+            await done.wait()
+            writer.close()
+            await writer.wait_closed()
+    finally:
+        server.close()
+        await server.wait_closed()
