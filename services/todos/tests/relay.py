@@ -1,4 +1,4 @@
-"""A relay before PostgreSQL that counts round trips, and cuts connections on request."""
+"""A relay before PostgreSQL that counts round trips, and cuts and slows connections on request."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,15 @@ PARSE = b"P"
 
 @dataclass
 class Relay:
-    """`turns` grows whenever a client speaks after the server, or first; `cut` ends the next ones with statements."""
+    """`turns` grows whenever a client speaks after the server, or first; `cut` ends the next ones with statements.
+
+    `delay` is how many seconds each word of the server takes.
+    """
 
     url: str = ""
     turns: int = 0
     cut: int = 0
+    delay: float = 0
 
 
 @asynccontextmanager
@@ -49,6 +53,8 @@ async def relay(database_url: str) -> AsyncIterator[Relay]:
             nonlocal server_spoke
             while data := await server_reader.read(1 << 20):
                 server_spoke = True
+                if state.delay:
+                    await asyncio.sleep(state.delay)
                 client_writer.write(data)
             client_writer.transport.abort()
 
