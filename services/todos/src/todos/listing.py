@@ -17,8 +17,8 @@ from sqlalchemy import (
     any_,
     asc,
     bindparam,
+    case,
     desc,
-    func,
     literal_column,
     or_,
     select,
@@ -66,9 +66,9 @@ class Shape:
 
 
 def _due_key(*, descending: bool) -> ColumnElement[datetime]:
-    """Null dates last both ways: a literal, for the index to be found by."""
+    """Null dates last both ways: the index's own words, for it to be found by."""
     last = literal_column("'-infinity'::timestamptz" if descending else "'infinity'::timestamptz", Timestamp)
-    return func.coalesce(col(Todo.due_at), last)
+    return case((col(Todo.due_at).is_(None), last), else_=col(Todo.due_at))
 
 
 def sort_key(sort: Sort) -> SQLColumnExpression[object]:
@@ -78,7 +78,7 @@ def sort_key(sort: Sort) -> SQLColumnExpression[object]:
         "updated_at": lambda: col(Todo.updated_at),
         "due_date": lambda: _due_key(descending=sort.descending),
         "priority": lambda: col(Todo.priority),
-        "title": lambda: func.lower(col(Todo.title)).collate("C"),
+        "title": lambda: col(Todo.title_key),
         "order": lambda: col(Todo.order),
     }
     return columns[sort.field]()
