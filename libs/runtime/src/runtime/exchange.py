@@ -1,10 +1,13 @@
 """One request and its answer, as uvicorn runs them, and what it leaves open."""
 
+import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Coroutine
 from typing import Any, cast, override
 
-from uvicorn._types import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent
+from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
@@ -48,6 +51,21 @@ class Exchange(RequestResponseCycle):
         if self.unframed:
             self.chunked_encoding = False
 
+    @override
+    async def run_asgi(self, app: ASGI3Application) -> None:
+        if self.scope["http_version"] != "1.0":
+            await super().run_asgi(app)
+            return
+
+        async def whole_or_reset(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - as uvicorn calls it
+            try:
+                await app(scope, receive, send)
+            finally:
+                if self.unframed and not self.response_complete and not self.disconnected:
+                    _reset_on_close(self.transport)
+
+        await super().run_asgi(whole_or_reset)
+
     def abandon(self) -> None:
         """Let the application hear and say nothing more on this connection."""
         self.disconnected = True
@@ -60,6 +78,13 @@ class Exchange(RequestResponseCycle):
         log.error("no answer from the application", extra={"fields": {"request_id": request_id}})
         status, headers, body = render(ProblemError("internal", "Something went wrong."), request_id)
         await respond(cast(Send, self.send), status, [*headers, (b"connection", b"close")], body)
+
+
+def _reset_on_close(transport: asyncio.Transport) -> None:
+    """An orderly end would make what came so far look whole (RFC 9112 section 8)."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class Flow(FlowControl):
