@@ -2,17 +2,20 @@
 
 import asyncio
 import logging
+import socket
 
 import pytest
 
 from libs.runtime.tests.raw import Served, read_body, serving, until
-from runtime import clock
-from runtime.asgi import Receive, Scope, Send, respond
+from runtime import clock, reader
+from runtime.asgi import App, Receive, Scope, Send, respond
 from runtime.protocol import StrictProtocol
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
 LARGE = 4 * 1024 * 1024
+MUCH = 4 * LARGE
+"""More than the kernel takes over for a connection."""
 
 
 def connections(served: Served) -> int:
@@ -173,6 +176,18 @@ async def test_a_client_that_reads_no_end_is_closed_after_a_while(monkeypatch: p
         await until(lambda: connections(served) == 0)
 
 
+async def test_an_answer_to_http_1_0_that_breaks_off_never_looks_whole() -> None:
+    async def breaks_off(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+
+    async with serving(breaks_off) as served:
+        client = await served.connect()
+        await client.send(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await client.reader.read()
+
+
 async def test_a_fault_in_a_body_whose_answer_has_begun_only_closes() -> None:
     async def early(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -246,6 +261,50 @@ async def test_a_body_that_does_not_come_in_time_is_answered_408(body: bytes, mo
         assert (answer.status, answer.problem["code"]) == (408, "request_timeout")
         assert await client.closed()
         assert [seen.body for seen in served.seen] == [None]
+
+
+async def silent(served: Served, request: bytes) -> socket.socket:
+    """A client that sends, and reads only what the test reads."""
+    client = socket.create_connection(("127.0.0.1", served.port))
+    client.sendall(request)
+    client.setblocking(False)  # noqa: FBT003 - the socket's own signature
+    return client
+
+
+async def streams_much(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(MUCH // 65536):
+        await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def large(scope: Scope, receive: Receive, send: Send) -> None:
+    await respond(send, 200, [], b"x" * MUCH)
+
+
+@pytest.mark.parametrize("app", [streams_much, large])
+@pytest.mark.parametrize("head", [b"Host: a", b"Host: a\r\nConnection: close", b"Host: a\r\nContent-Length: 9"])
+async def test_a_client_that_reads_nothing_is_cut_off(app: App, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(clock, "LINGER_SECONDS", 0.05)
+    async with serving(app) as served:
+        with await silent(served, b"GET / HTTP/1.1\r\n" + head + b"\r\n\r\n"):
+            await until(lambda: len(served.seen) == 1)
+            await until(lambda: connections(served) == 0 and not served.server.server_state.tasks)
+
+
+async def test_a_client_that_reads_slowly_gets_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "READ_SECONDS", 0.3)
+    # the kernel hands on in lumps: what is read in that time must be more than one
+    async with serving(streams_much) as served:
+        with await silent(served, GET % 1) as client:
+            loop, received = asyncio.get_running_loop(), b""
+            while not received.endswith(b"\r\n0\r\n\r\n"):
+                piece = await loop.sock_recv(client, 64 * 1024)
+                assert piece
+                received += piece
+                await asyncio.sleep(0.005)
+            assert received.count(b"x") == MUCH
 
 
 async def test_a_slow_application_is_not_the_client_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import gzip
+import socket
 from collections.abc import AsyncIterator
 
 import httpx
@@ -17,6 +18,7 @@ from gateway.forward import fields
 from gateway.forward.exchange import Exchange, UpstreamError
 from gateway.forward.upstream import Upstream
 from identity import Keyring, verify
+from runtime import reader
 from runtime.identifiers import is_canonical_uuid
 
 
@@ -446,6 +448,19 @@ async def test_a_client_that_leaves_ends_what_it_asked_for_upstream(
     await writer.wait_closed()
     await until(lambda: gateway.metric("gateway_in_flight_requests") == 0)
     await until(lambda: gateway.metric("gateway_upstream_connections") == 0)
+
+
+async def test_a_client_that_does_not_read_gives_its_place_back(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "READ_SECONDS", 0.1)
+    upstream.answer = lambda _request: reply(bytes(16 * 1024 * 1024))
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        head = f"GET /v1/todos HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {provider.token()}\r\n\r\n"
+        client.sendall(head.encode())
+        await upstream.wait_for_requests(1)
+        await until(lambda: gateway.metric("gateway_in_flight_requests") == 0)
+        await until(lambda: gateway.metric("gateway_upstream_connections") == 0)
 
 
 async def test_an_answer_that_comes_before_a_large_body_was_read_is_passed_on(

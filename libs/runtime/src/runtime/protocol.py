@@ -16,6 +16,7 @@ from runtime.clock import Clock, Wait
 from runtime.exchange import Exchange, Flow, refusal
 from runtime.head import CHUNKED, MAX_FIELDS, fields_too_large, read_framing, refused
 from runtime.problems import ProblemError
+from runtime.reader import ReaderWatch
 from runtime.stages import MALFORMED, Stage, StagedProtocol
 
 _HEAD = (Stage.LINE, Stage.FIELDS)
@@ -33,12 +34,24 @@ class StrictProtocol(StagedProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
         super().connection_made(transport)
         self.flow = Flow(transport)
+        self._reader = ReaderWatch(self.loop, transport)
         self._watch()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._close()
+        self._reader.stop()
         super().connection_lost(exc)
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._reader.start()
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._reader.read_on()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -49,6 +62,7 @@ class StrictProtocol(StagedProtocol):
     @override
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
+        self._reader.start()
         if self.transport.is_closing():
             return
         if self.cycle.early:
@@ -139,6 +153,7 @@ class StrictProtocol(StagedProtocol):
             is_head = self.cycle.scope["method"] == "HEAD"
             self.cycle.abandon()
         self.transport.write(refusal(problem, self.server_state.default_headers, with_body=not is_head))
+        self._reader.start()
         self._linger()
 
     def _linger(self) -> None:
