@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -77,7 +78,7 @@ class Stack:
         if not self.service.alive:
             self.service = self._start()
 
-    def query(self, sql: str) -> list[tuple[object, ...]]:
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
         with closing(psycopg.connect(self.server.superuser_url(), autocommit=True)) as connection:
             return connection.execute(sql.encode()).fetchall()
 
