@@ -19,6 +19,7 @@ from gateway.forward.exchange import Exchange, UpstreamError
 from gateway.forward.upstream import Upstream
 from identity import Keyring, verify
 from runtime import reader
+from runtime.head import MAX_FIELDS
 from runtime.identifiers import is_canonical_uuid
 
 
@@ -100,6 +101,21 @@ async def test_the_headers_of_the_contract_pass(gateway: Running, provider: Prov
     [request] = upstream.requests
     for name, value in passed.items():
         assert request[name] == value
+
+
+async def test_what_would_be_too_many_fields_upstream_is_refused_here(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    await gateway.client.get("/v1/todos", headers=authorized(provider))
+    room = MAX_FIELDS - len(upstream.requests[0].headers)
+    fitting = {f"accept-{number}": "x" for number in range(room)}
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider, **fitting))).status_code == 200
+    assert len(upstream.requests[1].headers) == MAX_FIELDS
+    beyond = fitting | {"accept-last": "x"}
+    response = await gateway.client.get("/v1/todos", headers=authorized(provider, **beyond))
+    assert (response.status_code, response.json()["code"]) == (431, "request_header_fields_too_large")
+    assert response.json()["instance"] == f"urn:uuid:{response.headers['x-request-id']}"
+    assert len(upstream.requests) == 2
 
 
 async def test_a_header_that_connection_names_stays_on_its_hop(

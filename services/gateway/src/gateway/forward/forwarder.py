@@ -12,6 +12,7 @@ from gateway.forward.upstream import Answer, Upstream
 from gateway.metrics import Metrics
 from gateway.proxies import Client
 from identity import Keyring, sign
+from runtime.head import MAX_FIELD_BYTES, MAX_FIELDS, fields_too_large
 from runtime.problems import Code, ProblemError
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
@@ -83,7 +84,7 @@ class Forwarder:
 
         Raises:
             ProblemError: `upstream_failed`, `upstream_timeout`, or `identity_refused` where the private
-                service does not believe our signature.
+                service does not believe our signature; `request_header_fields_too_large`.
         """
         try:
             answer = await self._send_with_retry(outgoing)
@@ -131,6 +132,9 @@ class Forwarder:
             headers.append((b"content-length", b"%d" % len(outgoing.body)))
         lines.extend(b"%s: %s\r\n" % field for field in headers)
         lines.append(b"\r\n")
+        # with what is added here; the private service's own refusal would not know the request's id
+        if 1 + len(headers) > MAX_FIELDS or sum(map(len, lines)) > MAX_FIELD_BYTES + len(target):
+            raise fields_too_large()
         lines.append(outgoing.body)
         return b"".join(lines)
 
