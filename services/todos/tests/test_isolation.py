@@ -225,6 +225,7 @@ ENTRIES = {
     ("migrate.py", "_let_purge"): "the owner's, for the schema",
     ("migrate.py", "_driver_connection"): "the owner's, for the schema",
     ("maintenance.py", "grant"): "the owner's, for the schema",
+    ("maintenance.py", "_limit"): "the owner's, for the schema",
     ("purge.py", "purge"): "the maintenance role's, which no policy lets see a live todo",
 }
 HARMLESS = {

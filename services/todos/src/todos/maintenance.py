@@ -30,20 +30,29 @@ WHERE schemaname = current_schema() AND policyname = ANY(%s) AND roles = ARRAY[%
 
 
 def grant(owner: psycopg.Connection, role: str) -> None:
-    """Let `role` purge, and no other role that was let before."""
+    """Let `role` purge, and no other role that was let before.
+
+    A policy locks its table, if only for a moment. Each table has a transaction of its own: one that held two such
+    locks would block, in another order, a writer that holds what it waits for.
+    """
     name = sql.Identifier(role)
-    owner.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(_schema(owner), name))
+    with owner.transaction():
+        owner.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(_schema(owner), name))
+        granted = is_granted(owner, role)
     for access in _ACCESSES:
-        owner.execute(sql.SQL("GRANT {} ON {} TO {}").format(access.privileges, sql.Identifier(access.table), name))
-    if is_granted(owner, role):
-        return  # a policy locks its table, if only for a moment
-    for access in _ACCESSES:
-        for policy, kind, rows in ((_POLICY, "PERMISSIVE", sql.SQL("true")), (_LIMIT, "RESTRICTIVE", access.rows)):
-            table, named = sql.Identifier(access.table), sql.Identifier(policy)
-            owner.execute(sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(named, table))
-            owner.execute(
-                sql.SQL("CREATE POLICY {} ON {} AS {} TO {} USING ({})").format(named, table, sql.SQL(kind), name, rows)
-            )
+        with owner.transaction():
+            if not granted:
+                _limit(owner, access, name)
+            owner.execute(sql.SQL("GRANT {} ON {} TO {}").format(access.privileges, sql.Identifier(access.table), name))
+
+
+def _limit(owner: psycopg.Connection, access: _Access, role: sql.Identifier) -> None:
+    for policy, kind, rows in ((_POLICY, "PERMISSIVE", sql.SQL("true")), (_LIMIT, "RESTRICTIVE", access.rows)):
+        table, named = sql.Identifier(access.table), sql.Identifier(policy)
+        owner.execute(sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(named, table))
+        owner.execute(
+            sql.SQL("CREATE POLICY {} ON {} AS {} TO {} USING ({})").format(named, table, sql.SQL(kind), role, rows)
+        )
 
 
 def is_granted(connection: psycopg.Connection, role: str) -> bool:

@@ -133,7 +133,7 @@ def _let_purge(connection: Connection, serving: str, url: SecretStr) -> Iterator
         owner = database.execute("SELECT current_user").fetchone()
         if role == serving or owner == (role,):
             raise MigrationError("TODOS_MAINTENANCE_DATABASE_URL names the role of another setting")
-        maintenance.grant(database, role)
+    maintenance.grant(database, role)
     yield "the maintenance role may purge"
 
 
