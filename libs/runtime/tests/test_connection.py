@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from typing import cast
 
 import pytest
 
@@ -293,18 +294,33 @@ async def test_a_client_that_reads_nothing_is_cut_off(app: App, head: bytes, mon
             await until(lambda: connections(served) == 0 and not served.server.server_state.tasks)
 
 
-async def test_a_client_that_reads_slowly_gets_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "READ_SECONDS", 0.3)
-    # the kernel hands on in lumps: what is read in that time must be more than one
-    async with serving(streams_much) as served:
-        with await silent(served, GET % 1) as client:
-            loop, received = asyncio.get_running_loop(), b""
-            while not received.endswith(b"\r\n0\r\n\r\n"):
-                piece = await loop.sock_recv(client, 64 * 1024)
-                assert piece
-                received += piece
-                await asyncio.sleep(0.005)
-            assert received.count(b"x") == MUCH
+class Unread:
+    """A transport with so many bytes that its client has not taken."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.aborted = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.size
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+async def test_a_client_that_reads_slowly_gets_it_all_and_one_that_stops_does_not() -> None:
+    transport = Unread(1 << 20)
+    watch = reader.ReaderWatch(asyncio.get_running_loop(), cast(asyncio.Transport, transport))
+    watch.start()
+    for _ in range(20):
+        watch._look()
+        transport.size -= reader.LEAST_BYTES
+        assert not transport.aborted
+    watch._look()
+    transport.size -= reader.LEAST_BYTES - 1
+    watch._look()
+    assert transport.aborted
+    watch.stop()
 
 
 async def test_a_slow_application_is_not_the_client_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:

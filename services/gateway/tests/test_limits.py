@@ -377,6 +377,8 @@ async def test_failing_tokens_of_one_address_turn_into_429_and_a_good_one_still_
         long_ago = int(time.time()) - 7200
         assert [await status(iat=long_ago, exp=long_ago + 60) for _ in range(4)] == [401] * 4
         assert [(await gateway.client.get("/v1/todos")).status_code for _ in range(4)] == [401] * 4
+        odd = {"Authorization": "Bearer"}
+        assert [(await gateway.client.get("/v1/todos", headers=odd)).status_code for _ in range(4)] == [400] * 4
         assert [await status(aud="other") for _ in range(4)] == [401, 401, 429, 429]
         assert await status() == 200
         assert gateway.metric("gateway_auth_failures_total", reason="rate_limited") == 2

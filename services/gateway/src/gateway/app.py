@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from gateway import routes, shape
 from gateway.cors import Cors
@@ -92,7 +93,7 @@ class Gateway:
             request.user_id = bearer.user_id
             check_scope(self._required_scopes, bearer, request.method)
         except AuthenticationError as failure:
-            if failure.reason not in UNCOUNTED:
+            if failure.status == HTTPStatus.UNAUTHORIZED and failure.reason not in UNCOUNTED:
                 address = request.client.limited_address
                 request.limit_headers = await self._limiter.count_auth_failure(address)
             raise
