@@ -130,14 +130,14 @@ class Gateway:
 
     def _record(self, request: "_Request") -> None:
         seconds = time.perf_counter() - request.started
-        route = routes.template_of(request.path)
+        route, method = routes.template_of(request.path), routes.label_of(request.method)
         metrics = self._metrics
-        metrics.requests.labels(route, routes.label_of(request.method), str(request.status)).inc()
+        metrics.requests.labels(route, method, str(request.status)).inc()
         metrics.duration.labels(route).observe(seconds)
         metrics.overhead.observe(max(0.0, seconds - request.exchange_seconds))
         line = {
             "request_id": request.id,
-            "method": routes.label_of(request.method),
+            "method": method,
             "route": route,
             "status": request.status,
             "duration_ms": round(seconds * 1000, 3),

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import psycopg
 
@@ -63,25 +63,21 @@ def _migrate() -> int:
     # serving has no use for Alembic, whose import takes longer than all the rest of the start
     from todos.migrate import MigrationError, migrate  # noqa: PLC0415
 
-    settings = load(MigrateSettings)
-    try:
-        for line in migrate(settings):
-            print(line, flush=True)
-    except MigrationError as error:
-        print(f"todos migrate: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return _job("migrate", migrate(load(MigrateSettings)), MigrationError)
 
 
 def _purge() -> int:
     from todos.purge import PurgeError, purge  # noqa: PLC0415 - serving has no use for it
 
-    settings = load(PurgeSettings)
+    return _job("purge", purge(load(PurgeSettings)), PurgeError)
+
+
+def _job(name: str, progress: Iterable[str], failure: type[Exception]) -> int:
     try:
-        for line in purge(settings):
+        for line in progress:
             print(line, flush=True)
-    except PurgeError as error:
-        print(f"todos purge: {error}", file=sys.stderr)
+    except failure as error:
+        print(f"todos {name}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -21,6 +21,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _OURS = frozenset({b"x-request-id", b"date", b"server", b"ratelimit", b"ratelimit-policy"})
+_NOT_ANSWERED = _HOP_BY_HOP | _OURS
 
 type Headers = list[tuple[bytes, bytes]]
 
@@ -44,7 +45,7 @@ def for_upstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 def for_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """The private service's headers that the client may see: all but those of the hop and those we write."""
     fields = list(headers)
-    dropped = _HOP_BY_HOP | _OURS
+    dropped = _NOT_ANSWERED
     for name, value in fields:
         if name == b"connection":
             dropped |= _tokens(value)

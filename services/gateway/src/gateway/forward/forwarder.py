@@ -103,10 +103,8 @@ class Forwarder:
         try:
             return await self._upstream.send(self._render(outgoing), bodiless=bodiless)
         except UpstreamError as error:
-            harmless = outgoing.method == "GET" and not error.answered and error.reason != "timeout"
-            if error.written and not harmless:
-                raise
-            if error.reason == "timeout":
+            harmless = not error.written or (outgoing.method == "GET" and not error.answered)
+            if error.reason == "timeout" or not harmless:
                 raise
         self._metrics.upstream_retries.inc()
         return await self._upstream.send(self._render(outgoing), bodiless=bodiless, fresh=True)
