@@ -1,5 +1,7 @@
 """Every metric of the gateway; label values come from bounded sets."""
 
+from typing import get_args
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -10,6 +12,9 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+
+from gateway.failures import Reason as AuthFailure
+from gateway.forward.exchange import Reason as UpstreamFailure
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -80,4 +85,18 @@ class Metrics:
             "gateway_upstream_connections", "Open connections to the upstream.", registry=registry
         )
         self.in_flight = Gauge("gateway_in_flight_requests", "Requests at the upstream now.", registry=registry)
+        self.in_flight_limit = Gauge(
+            "gateway_in_flight_limit", "Requests at the upstream at most; beyond that 503.", registry=registry
+        )
         self.buffered_bytes = Gauge("gateway_buffered_bytes", "Request bodies held now.", registry=registry)
+        self.buffered_bytes_limit = Gauge(
+            "gateway_buffered_bytes_limit", "Request bodies held at most; beyond that 503.", registry=registry
+        )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        # a rate sees nothing of a first event that brings its own series
+        for failure in get_args(AuthFailure):
+            self.auth_failures.labels(failure)
+        for reason in (*get_args(UpstreamFailure.__value__), "identity_refused"):
+            self.upstream_failures.labels(reason)

@@ -31,6 +31,8 @@ from runtime.serve import Service
 async def open_gateway(settings: Settings, clock: Clock = SYSTEM) -> AsyncIterator[Service]:
     """Everything the gateway holds while it serves; closed at the end."""
     metrics = Metrics()
+    metrics.in_flight_limit.set(settings.max_in_flight)
+    metrics.buffered_bytes_limit.set(settings.max_buffered_bytes)
     async with httpx.AsyncClient() as client:
         issuers = [_trusted(issuer, client, settings, metrics, clock) for issuer in settings.trusted_issuers]
         shared = _shared_limits(settings, metrics)

@@ -9,6 +9,7 @@ from prometheus_client.process_collector import ProcessCollector
 from todos.database import Database
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_REFUSALS = ("missing", "malformed", "unknown_key", "signature", "expired", "not_yet_valid", "digest", "replay")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -32,6 +33,9 @@ class Metrics:
         self._identity_refused = Counter(
             "todos_identity_refused", "Requests that did not prove their user", ["reason"], registry=self.registry
         )
+        # a rate sees nothing of a first event that brings its own series
+        for reason in _REFUSALS:
+            self._identity_refused.labels(reason)
 
     def observe_request(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request."""
@@ -47,6 +51,7 @@ class Metrics:
         """Show the state of the pool."""
         for name, help_text, key in (
             ("todos_pool_connections", "Database connections, opening ones included", "pool_size"),
+            ("todos_pool_connections_limit", "Database connections at most", "pool_max"),
             ("todos_pool_idle_connections", "Database connections that wait for a request", "pool_available"),
             ("todos_pool_waiting_requests", "Requests that wait for a connection", "requests_waiting"),
         ):
