@@ -1,13 +1,18 @@
-"""Settings from the environment, all faults told at once."""
+"""Settings from the environment and from files of secrets, all faults told at once."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsError
 
 type Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 takes any free one, which the log names."""
+
+
+SECRETS = Path("/run/secrets")
+"""Where container engines mount secrets: each file is named as the setting whose value it holds, in any case."""
 
 
 def _comma_list(value: object) -> object:
@@ -19,13 +24,17 @@ CommaList = BeforeValidator(_comma_list)
 
 
 def load[Settings: BaseSettings](kind: type[Settings]) -> Settings:
-    """Read the environment.
+    """Read the environment and, for what it does not set, the files in `SECRETS`.
 
     Raises:
         SystemExit: 2, after every fault was written to standard error, a line each, without its value.
     """
     try:
-        return kind()
+        return kind(_secrets_dir=SECRETS if SECRETS.is_dir() else None)
+    except SettingsError as error:
+        # the cause is left out but for its name: it may quote what was read
+        print(f"settings: {error} ({type(error.__cause__).__name__})", file=sys.stderr)  # noqa: T201 - as below
+        raise SystemExit(2) from None
     except ValidationError as error:
         prefix = str(kind.model_config.get("env_prefix", ""))
         for fault in error.errors(include_input=False, include_url=False, include_context=False):
