@@ -8,13 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import psycopg
-from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.errors import ReadOnlySqlTransaction
-from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 from pydantic import SecretStr
 
 from runtime.problems import ProblemError, retry_after
+from todos.connection import PipelinedConnection
 
 CONNECT_SECONDS = 3
 ACQUIRE_SECONDS = 2
@@ -27,14 +26,12 @@ RETRY_AFTER_SECONDS = 2
 
 log = logging.getLogger("todos.database")
 
-type Connection = AsyncConnection[TupleRow]
-
 
 @dataclass(slots=True)
 class Database:
     """The pool, and whether what it reaches was found fit to serve from; until then no request meets it."""
 
-    pool: AsyncConnectionPool[Connection]
+    pool: AsyncConnectionPool[PipelinedConnection]
     statement_seconds: float
     fit: bool = False
 
@@ -44,6 +41,7 @@ async def open_database(url: SecretStr, *, pool_size: int, statement_seconds: fl
     """The pool, which connects once it is opened; it is closed at the end."""
     pool = AsyncConnectionPool(
         url.get_secret_value(),
+        connection_class=PipelinedConnection,
         open=False,
         min_size=1,
         max_size=pool_size,
@@ -63,7 +61,6 @@ def connection_options(statement_seconds: float) -> dict[str, object]:
     return {
         "autocommit": True,
         "prepare_threshold": None,
-        "cursor_factory": AsyncRawCursor,
         "connect_timeout": CONNECT_SECONDS,
         "keepalives_idle": 15,
         "keepalives_interval": 5,
@@ -74,7 +71,7 @@ def connection_options(statement_seconds: float) -> dict[str, object]:
     }
 
 
-def is_closed_by_server(connection: Connection) -> bool:
+def is_closed_by_server(connection: PipelinedConnection) -> bool:
     """Whether the server has hung up, found without a round trip: an idle connection has nothing to say."""
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)

@@ -14,13 +14,8 @@ from contextlib import asynccontextmanager
 import psycopg
 from psycopg.errors import AdminShutdown, CrashShutdown, DeadlockDetected, SerializationFailure
 
-from todos.database import (
-    Connection,
-    Database,
-    answering_unavailable,
-    is_closed_by_server,
-    unavailable,
-)
+from todos.connection import PipelinedConnection, Sent
+from todos.database import Database, answering_unavailable, is_closed_by_server, unavailable
 from todos.statements import Command, Runnable
 
 ATTEMPTS = 3
@@ -30,6 +25,8 @@ GRACE_SECONDS = 1
 """How much longer than one statement a transaction may take before the connection is given up."""
 
 _SHUTDOWNS = (AdminShutdown, CrashShutdown)
+_BEGIN: Sent = (b"BEGIN", ())
+_COMMIT: Sent = (b"COMMIT", ())
 _SET_USER = b"SELECT set_config('app.user_id', $1, true), set_config('statement_timeout', $2, true)"
 
 
@@ -39,10 +36,10 @@ class Transaction:
     Whatever is left open when it ends is rolled back by the pool.
     """
 
-    def __init__(self, connection: Connection, user_id: str, statement_timeout: str) -> None:
+    def __init__(self, connection: PipelinedConnection, user_id: str, statement_timeout: str) -> None:
         self._connection = connection
         self._user_id = user_id
-        self._settings = (user_id, statement_timeout)
+        self._set_user = (_SET_USER, (user_id, statement_timeout))
         self._begun = False
 
     async def send(self, *commands: Runnable) -> None:
@@ -55,28 +52,17 @@ class Transaction:
 
     async def read(self, command: Runnable) -> None:
         """Run one command in a transaction of its own, which ends with the round trip."""
-        connection = self._connection
-        cursor = connection.cursor()
-        async with connection.pipeline():
-            await connection.execute(_SET_USER, self._settings)
-            await cursor.execute(command.sql, command.parameters(self._user_id))
-        command.take(await cursor.fetchall())
+        _, rows = await self._connection.round_trip(self._set_user, command.bound_to(self._user_id))
+        command.take(rows)
 
     async def _run(self, commands: Sequence[Runnable], *, commit: bool) -> None:
-        connection = self._connection
-        cursors = [connection.cursor() for _ in commands]
-        async with connection.pipeline():
-            if not self._begun:
-                await connection.execute(b"BEGIN")
-                await connection.execute(_SET_USER, self._settings)
-            for cursor, command in zip(cursors, commands, strict=True):
-                await cursor.execute(command.sql, command.parameters(self._user_id))
-            if commit:
-                await connection.execute(b"COMMIT")
+        opening = () if self._begun else (_BEGIN, self._set_user)
+        closing = (_COMMIT,) if commit else ()
+        bound = [command.bound_to(self._user_id) for command in commands]
+        results = await self._connection.round_trip(*opening, *bound, *closing)
         self._begun = True
-        for cursor, command in zip(cursors, commands, strict=True):
-            if cursor.description:
-                command.take(await cursor.fetchall())
+        for command, rows in zip(commands, results[len(opening) :], strict=False):
+            command.take(rows)
 
 
 class Scope:
@@ -141,7 +127,7 @@ class Scope:
             guard.end()
             await self._database.pool.putconn(connection)
 
-    async def _open_connection(self) -> Connection:
+    async def _open_connection(self) -> PipelinedConnection:
         pool = self._database.pool
         while True:
             connection = await pool.getconn()
@@ -157,7 +143,7 @@ class _Guard:
     A cancelled task would instead ask that server, for seconds, to cancel the statement.
     """
 
-    def __init__(self, connection: Connection, seconds: float) -> None:
+    def __init__(self, connection: PipelinedConnection, seconds: float) -> None:
         self.hung_up = False
         self._connection = connection
         self._timer = asyncio.get_running_loop().call_later(seconds, self._hang_up)

@@ -42,6 +42,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
+from todos.connection import Sent
 from todos.models import Erasure, Idempotency, Timestamp, Todo, UserState
 
 QUOTA = 10_000
@@ -113,10 +114,7 @@ class Statement[Row]:
 class Runnable(Protocol):
     """What a transaction needs to run a command, whatever its rows are."""
 
-    @property
-    def sql(self) -> bytes: ...
-
-    def parameters(self, user_id: str) -> list[Value]: ...
+    def bound_to(self, user_id: str) -> Sent: ...
 
     def take(self, rows: Iterable[tuple[object, ...]]) -> None: ...
 
@@ -130,15 +128,12 @@ class Command[Row]:
         self._rows: list[Row] = []
 
     @property
-    def sql(self) -> bytes:
-        return self._statement.sql
-
-    @property
     def rows(self) -> Sequence[Row]:
         return self._rows
 
-    def parameters(self, user_id: str) -> list[Value]:
-        return [user_id if name == "user_id" else self._values[name] for name in self._statement.names]
+    def bound_to(self, user_id: str) -> Sent:
+        values = {**self._values, "user_id": user_id}
+        return self._statement.sql, [values[name] for name in self._statement.names]
 
     def take(self, rows: Iterable[tuple[object, ...]]) -> None:
         make_row = self._statement.make_row

@@ -1,0 +1,101 @@
+"""A connection on which several statements are one round trip: libpq's pipeline mode, without cursors."""
+
+import asyncio
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
+from psycopg.rows import TupleRow
+
+type Sent = tuple[bytes, Sequence[object]]
+"""A statement with `$n` parameters, and their values in order."""
+
+
+class PipelinedConnection(AsyncConnection[TupleRow]):
+    """psycopg's connection, past psycopg's own pipeline, which takes three times the CPU for the same bytes."""
+
+    def __init__(self, pgconn: PGconn) -> None:
+        super().__init__(pgconn)
+        self._transformer = Transformer(self)
+
+    async def round_trip(self, *statements: Sent) -> list[list[TupleRow]]:
+        """Send `statements` at once and return the rows of each.
+
+        They share an implicit transaction, unless one of them begins an explicit one. Whatever else ends it than the
+        server, cancellation too, closes the connection: what is still on its way belongs to nobody.
+
+        Raises:
+            psycopg.Error: of the first statement that failed; those after it did not run.
+        """
+        pgconn = self.pgconn
+        try:
+            pgconn.enter_pipeline_mode()
+            for sql, values in statements:
+                self._send(sql, values)
+            pgconn.pipeline_sync()
+            while pgconn.flush():
+                await self._ready(to_write=True)
+                pgconn.consume_input()  # a server that nobody listens to stops listening too
+            results = [await self._result() for _ in statements]
+            _expect(await self._next(), ExecStatus.PIPELINE_SYNC)
+            pgconn.exit_pipeline_mode()
+        except BaseException:
+            pgconn.finish()
+            raise
+        return [self._rows(result) for result in results]
+
+    def _send(self, sql: bytes, values: Sequence[object]) -> None:
+        if not values:
+            self.pgconn.send_query_params(sql, None)
+            return
+        transformer = self._transformer
+        parameters = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
+        self.pgconn.send_query_params(sql, parameters, transformer.types, transformer.formats)
+
+    async def _result(self) -> PGresult:
+        result = await self._next()
+        if result is None or await self._next() is not None:
+            raise psycopg.OperationalError("not one result for one statement")
+        return result
+
+    async def _next(self) -> PGresult | None:
+        while self.pgconn.is_busy():
+            await self._ready()
+            self.pgconn.consume_input()
+        return self.pgconn.get_result()
+
+    async def _ready(self, *, to_write: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        socket = self.pgconn.socket
+        loop.add_reader(socket, _wake, waiter)
+        if to_write:
+            loop.add_writer(socket, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            loop.remove_reader(socket)
+            if to_write:
+                loop.remove_writer(socket)
+
+    def _rows(self, result: PGresult) -> list[TupleRow]:
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise error_from_result(result, encoding=self.info.encoding)
+        self._transformer.set_pgresult(result)
+        rows = self._transformer.load_rows(0, result.ntuples, tuple)
+        self._transformer.set_pgresult(None)
+        return rows
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _expect(result: PGresult | None, status: ExecStatus) -> None:
+    if result is None or result.status != status:
+        raise psycopg.OperationalError("the pipeline does not end as it should")
