@@ -6,7 +6,7 @@ override SUB := $(value SUB)
 export SUB
 BIN := .venv/bin
 
-.PHONY: help run token test test-external lint types lock format setup
+.PHONY: help run token test test-external secrets images lint types lock format setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,15 @@ test: lint types ## lint, types, and every test that Python alone can run
 
 test-external: setup ## tests against what no wheel brings; skips by name what is missing
 	@$(BIN)/python -m pytest -m external || test $$? -eq 5  # 5: there is none
+
+secrets: ## make the secrets of the Compose stack in .secrets/, and overwrite none
+	@sh deploy/compose/secrets.sh .secrets
+
+images: ## build the image of each service, with the version in its tag and label
+	@for service in gateway todos; do \
+		docker build --build-arg "VERSION=$$(cat VERSION)" --tag "$$service:$$(cat VERSION)" \
+			--file "services/$$service/Dockerfile" . || exit; \
+	done
 
 lint: setup ## style, import rules, and whether the requirement files are true
 	@$(BIN)/ruff check .
