@@ -6,7 +6,7 @@ override SUB := $(value SUB)
 export SUB
 BIN := .venv/bin
 
-.PHONY: help run token test test-external secrets images lint types lock format setup
+.PHONY: help run token test test-external bench secrets images lint types lock format setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ test: lint types ## lint, types, and every test that Python alone can run
 
 test-external: setup ## tests against what no wheel brings; skips by name what is missing
 	@$(BIN)/python -m pytest -m external || test $$? -eq 5  # 5: there is none
+
+bench: setup ## us and the peers in one run: a table, bench/results; QUICK=1 for a short run, ONLY=gateway for a part
+	@$(BIN)/python -m bench
 
 secrets: ## make the secrets of the Compose stack in .secrets/, and overwrite none
 	@sh deploy/compose/secrets.sh .secrets

@@ -1,0 +1,1 @@
+"""Load on the pair and on its peers, side by side; README.md beside this says what each does."""

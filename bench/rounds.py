@@ -1,0 +1,126 @@
+"""Contenders in turn, round after round."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.load import drive
+from bench.stage import Running
+from bench.usage import cpu_seconds, resident_bytes
+
+OURS, TEXTBOOK, FASTIFY, HAPROXY = "ours", "textbook", "fastify", "haproxy"
+LOW, HIGH = 1, 32
+"""The connections at which latencies are told."""
+WARM_UP_SECONDS = 3
+"""What a just-in-time compiler takes to come to rest."""
+WARM_UP_PER_SECOND = 5_000
+"""More than a service that takes each request for one time alone can answer on one core."""
+
+type NewRequests = Callable[[int], Sequence[bytes]]
+"""Requests for one run, at least as many as given, where each is good for one time alone."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many rounds, and how many seconds each run in them takes; the lone client comes in so many of them."""
+
+    rounds: int
+    seconds: int
+    lone_rounds: int
+
+
+QUICK = Pace(rounds=3, seconds=1, lone_rounds=1)
+FULL = Pace(rounds=7, seconds=4, lone_rounds=7)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A server, or a chain of them, of which `measured` are what costs are counted of."""
+
+    name: str
+    entry: Running
+    measured: Sequence[Running]
+    new_requests: NewRequests
+
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(cpu_seconds(one.child.pid) for one in self.measured)
+
+    @property
+    def resident_bytes(self) -> int:
+        return sum(resident_bytes(one.child.pid) for one in self.measured)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One contender in one round; latencies by connections, in microseconds."""
+
+    cpu_us: float
+    per_second: float
+    p50_us: dict[int, int]
+    p99_us: dict[int, int]
+    resident_bytes: int
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One kind of work for several contenders, ours first, with the connections that costs are counted at."""
+
+    name: str
+    title: str
+    connections: int
+    contenders: Sequence[Contender]
+
+
+type Round = dict[str, Sample]
+"""By the contender's name."""
+
+
+def play(suite: Suite, pace: Pace) -> list[Round]:
+    """Every contender once a round, who goes first changing; one run before all of them does not count.
+
+    Raises:
+        LoadError: somebody refused a request.
+    """
+    rates = {one.name: _warmed(suite, one) for one in suite.contenders}
+    rounds = []
+    for number in range(pace.rounds):
+        first = number % len(suite.contenders)
+        order = [*suite.contenders[first:], *suite.contenders[:first]]
+        order = order[::-1] if number % 2 else order
+        _tell(suite, f"round {number + 1} of {pace.rounds}")
+        rounds.append(
+            {one.name: _sample(suite, one, pace, rates[one.name], lone=number < pace.lone_rounds) for one in order}
+        )
+    return rounds
+
+
+def _warmed(suite: Suite, one: Contender) -> float:
+    _tell(suite, f"warming up {one.name}")
+    requests = one.new_requests(WARM_UP_SECONDS * WARM_UP_PER_SECOND)
+    load = drive(one.entry.port, requests, suite.connections, WARM_UP_SECONDS)
+    load.check(f"{suite.title}, {one.name}")
+    return load.per_second
+
+
+def _sample(suite: Suite, one: Contender, pace: Pace, rate: float, *, lone: bool) -> Sample:
+    enough = int(rate * 2 * pace.seconds) + 1_000
+    before = one.cpu_seconds
+    main = drive(one.entry.port, one.new_requests(enough), suite.connections, pace.seconds)
+    cpu_us = (one.cpu_seconds - before) * 1e6 / max(main.requests, 1)
+    loads = {suite.connections: main}
+    for connections in (LOW, HIGH) if lone else ():
+        if connections not in loads:
+            loads[connections] = drive(one.entry.port, one.new_requests(enough), connections, pace.seconds)
+    for load in loads.values():
+        load.check(f"{suite.title}, {one.name}")
+    return Sample(
+        cpu_us=cpu_us,
+        per_second=main.per_second,
+        p50_us={connections: load.p50_us for connections, load in loads.items()},
+        p99_us={connections: load.p99_us for connections, load in loads.items()},
+        resident_bytes=one.resident_bytes,
+    )
+
+
+def _tell(suite: Suite, what: str) -> None:
+    print(f"  {suite.title}: {what}", flush=True)

@@ -1,0 +1,43 @@
+"""The results for a screen."""
+
+from collections.abc import Mapping, Sequence
+
+from bench.figures import FIGURES, Spread, figures
+from bench.rounds import Round, Suite
+
+HEADINGS = {
+    "cpu_us_per_request": "CPU us/request",
+    "requests_per_second": "requests/s",
+    "p50_us_at_1": "p50 us, 1",
+    "p99_us_at_1": "p99 us, 1",
+    "p50_us_at_32": "p50 us, 32",
+    "p99_us_at_32": "p99 us, 32",
+    "resident_mib": "MiB",
+}
+
+
+def table(suite: Suite, rounds: Sequence[Round]) -> str:
+    """One line a contender: the median, and in brackets the lowest and the highest of the rounds."""
+    lines = [["", *(HEADINGS[name] for name in FIGURES)]]
+    for contender in suite.contenders:
+        found = figures(rounds, contender.name)
+        lines.append([contender.name, *(str(found[name]) if name in found else "-" for name in FIGURES)])
+    return f"\n{suite.title}, costs at {suite.connections} connections\n{aligned(lines)}"
+
+
+def ratio_table(found: Mapping[str, Spread | None]) -> str:
+    """One line a ratio."""
+    lines = [[name, str(spread) if spread else "peer is missing"] for name, spread in found.items()]
+    return f"\nOurs over theirs, within each round\n{aligned(lines)}"
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell; the first to the left, the others to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
