@@ -4,7 +4,6 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Coroutine
 from typing import Any, cast, override
 
 from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent
@@ -14,6 +13,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from runtime.asgi import Headers, Send, respond
 from runtime.identifiers import new_uuid
 from runtime.problems import ProblemError, render
+
+_NAME = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~"
+"""RFC 9110 section 5.6.2, in lower case as ASGI has it: no second spelling of a name that frames the answer."""
+_NOT_IN_VALUE = bytes(byte for byte in (*range(0x20), 0x7F) if byte != ord("\t"))
+"""RFC 9110 section 5.5."""
+_OWN = frozenset({b"transfer-encoding", b"keep-alive", b"upgrade", b"trailer"})
+_BODILESS = (204, 304)
 
 log = logging.getLogger("runtime.protocol")
 
@@ -30,26 +36,72 @@ class Exchange(RequestResponseCycle):
     unframed = False
 
     @override
-    def send(self, message: ASGISendEvent) -> Coroutine[Any, Any, None]:
-        # not a coroutine of its own: this runs for every piece of every answer
+    async def send(self, message: ASGISendEvent) -> None:
+        # uvicorn's own searches each name and each value by itself, which costs more than all the rest here
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
         if not self.response_started:
-            if self.more_body:
-                self.early = True
-                self.keep_alive = False
-            if self.scope["http_version"] == "1.0":
-                self._begin_for_http_1_0(message)
-        elif self.early:
-            # uvicorn would close at the end of the answer, and unread bytes would turn that into a reset
-            self.keep_alive = True
-        if self.unframed:
-            self.expected_content_length = len(cast(HTTPResponseBodyEvent, message).get("body", b""))
-        return super().send(message)
+            self._begin(cast(HTTPResponseStartEvent, message))
+        elif not self.response_complete:
+            self._continue(cast(HTTPResponseBodyEvent, message))
+        else:
+            raise RuntimeError("an answer goes on after its end")
 
-    def _begin_for_http_1_0(self, message: ASGISendEvent) -> None:
-        headers = cast(HTTPResponseStartEvent, message).get("headers", ())
-        self.unframed = all(name.lower() != b"content-length" for name, _ in headers)
-        if self.unframed:
-            self.chunked_encoding = False
+    def _begin(self, message: HTTPResponseStartEvent) -> None:
+        if message["type"] != "http.response.start":
+            raise RuntimeError("an answer begins with its head")
+        status, fields = message["status"], [*self.default_headers, *message.get("headers", ())]
+        self._frame(status, fields)
+        names, values = b"".join([name for name, _ in fields]), b"".join([value for _, value in fields])
+        if names.translate(None, _NAME) or len(values.translate(None, _NOT_IN_VALUE)) != len(values):
+            raise RuntimeError("a header of an answer holds a forbidden character")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        self.transport.write(b"".join([STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in fields], b"\r\n"]))
+
+    def _frame(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        """Settle how the body is told from what follows (RFC 9112 section 6), and whether anything may follow."""
+        length, closes = _read_framing(fields)
+        self.chunked_encoding = self.unframed = False
+        if self.more_body:
+            self.early = True
+        if self.scope["method"] == "HEAD" or status in _BODILESS:
+            self.expected_content_length = 0
+        elif length is not None:
+            self.expected_content_length = length
+        elif self.scope["http_version"] == "1.0":
+            self.unframed = True
+        else:
+            self.chunked_encoding = True
+            fields.append((b"transfer-encoding", b"chunked"))
+        if not closes and (self.early or not self.keep_alive):
+            fields.append((b"connection", b"close"))
+        # behind an early answer it is the protocol that closes: unread bytes would turn a close into a reset
+        self.keep_alive = self.early or (self.keep_alive and not closes)
+
+    def _continue(self, message: HTTPResponseBodyEvent) -> None:
+        if message["type"] != "http.response.body":
+            raise RuntimeError("an answer goes on with its body")
+        body, more_body = message.get("body", b""), message.get("more_body", False)
+        if self.scope["method"] == "HEAD":
+            body = b""
+        if self.chunked_encoding:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            self.transport.write(body if more_body else body + b"0\r\n\r\n")
+        else:
+            if not self.unframed:
+                self.expected_content_length -= len(body)
+                if self.expected_content_length < 0 or (self.expected_content_length and not more_body):
+                    raise RuntimeError("an answer is not as long as it says")
+            self.transport.write(body)
+        if not more_body:
+            self.response_complete = True
+            self.message_event.set()
+            if not self.keep_alive:
+                self.transport.close()
+            self.on_response()
 
     @override
     async def run_asgi(self, app: ASGI3Application) -> None:
@@ -78,6 +130,22 @@ class Exchange(RequestResponseCycle):
         log.error("no answer from the application", extra={"fields": {"request_id": request_id}})
         status, headers, body = render(ProblemError("internal", "Something went wrong."), request_id)
         await respond(cast(Send, self.send), status, [*headers, (b"connection", b"close")], body)
+
+
+def _read_framing(fields: Headers) -> tuple[int | None, bool]:
+    """The length that the application gave its answer, and whether it wants the connection closed behind it."""
+    length: int | None = None
+    closes = False
+    for name, value in fields:
+        if name == b"content-length":
+            if length is not None or not value.isdigit():
+                raise RuntimeError("an answer's length is unclear")
+            length = int(value)
+        elif name == b"connection" and value == b"close":
+            closes = True
+        elif name in _OWN:
+            raise RuntimeError("an answer frames itself")
+    return length, closes
 
 
 def _reset_on_close(transport: asyncio.Transport) -> None:

@@ -1,5 +1,6 @@
 """JSON lines on standard output."""
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -9,6 +10,8 @@ from datetime import UTC, datetime
 from typing import override
 
 LEVELS = ("debug", "info", "warning", "error")
+BATCH_SECONDS = 0.1
+"""How long a request's line may wait for others, to be written with them."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -37,6 +40,52 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class _Output:
+    """Standard output: what is held goes out with its batch, or ahead of the next line that is not held."""
+
+    def __init__(self) -> None:
+        self._held: list[str] = []
+
+    def hold(self, line: str) -> None:
+        if not self._held:
+            asyncio.get_running_loop().call_later(BATCH_SECONDS, self.flush)
+        self._held.append(line)
+
+    def flush(self, line: str = "") -> None:
+        held, self._held = self._held, []
+        if held or line:
+            sys.stdout.write("".join([*held, line]))
+            sys.stdout.flush()
+
+
+_OUTPUT = _Output()
+flush = _OUTPUT.flush
+"""Write what is held; for the end of a process."""
+
+
+class _OutputHandler(logging.Handler):
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            _OUTPUT.flush(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - as every handler: a full disk must not end a request
+            self.handleError(record)
+
+
+class RequestLog:
+    """One line for each request, of the form that `JsonFormatter` gives a record, at a tenth of its cost."""
+
+    def __init__(self, service: str, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._start = f'"level": "info", "service": "{service}", "logger": "{logger.name}", "message": "request"'
+
+    def write(self, members: str) -> None:
+        """Log at level `info`; `members` are JSON as they stand: no text that a client chose may be in them."""
+        if self._logger.isEnabledFor(logging.INFO):
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            _OUTPUT.hold(f'{{"time": "{now}", {self._start}, {members}}}\n')
+
+
 def _describe(error: BaseException) -> list[str]:
     frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     return [*frames, type(error).__qualname__]
@@ -44,7 +93,7 @@ def _describe(error: BaseException) -> list[str]:
 
 def configure(service: str, level: str) -> None:
     """Send every record of this process, from `level` up, to standard output."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _OutputHandler()
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from runtime import logs
 from runtime.admin import Readiness, admin_app
 from runtime.asgi import App, Message, Receive, Scope, Send
 from runtime.protocol import StrictProtocol
@@ -117,7 +118,10 @@ def run(open_service: Callable[[], AbstractAsyncContextManager[Service]], listen
     Returns:
         The exit code: 0 after an orderly end, 1 where a port is taken, 2 where the service refuses to start.
     """
-    return uvloop.run(_run(open_service, listeners))
+    try:
+        return uvloop.run(_run(open_service, listeners))
+    finally:
+        logs.flush()
 
 
 async def _run(open_service: Callable[[], AbstractAsyncContextManager[Service]], listeners: Listeners) -> int:

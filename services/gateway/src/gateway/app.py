@@ -24,13 +24,14 @@ from gateway.token.scopes import check_scope
 from gateway.token.verifier import TokenVerifier
 from runtime.asgi import Receive, Scope, Send, respond
 from runtime.identifiers import new_uuid
-from runtime.logs import pseudonym
+from runtime.logs import RequestLog
 from runtime.problems import ProblemError, render
 
 CLIENT_GONE = 499
 """Logged, never sent: the client left before its answer began."""
 
 log = logging.getLogger("gateway.access")
+requests = RequestLog("gateway", log)
 
 
 class Gateway:
@@ -90,7 +91,7 @@ class Gateway:
     async def _authenticate(self, authorization: bytes | None, request: "_Request") -> Bearer:
         try:
             bearer = await self._tokens.verify(read_token(authorization))
-            request.user_id = bearer.user_id
+            request.user_id, request.user = bearer.user_id, bearer.pseudonym
             check_scope(self._required_scopes, bearer, request.method)
         except AuthenticationError as failure:
             if failure.status == HTTPStatus.UNAUTHORIZED and failure.reason not in UNCOUNTED:
@@ -132,25 +133,22 @@ class Gateway:
         seconds = time.perf_counter() - request.started
         route, method = routes.template_of(request.path), routes.label_of(request.method)
         metrics = self._metrics
-        metrics.requests.labels(route, method, str(request.status)).inc()
-        metrics.duration.labels(route).observe(seconds)
+        metrics.requests.add(route, method, request.status)
+        metrics.duration.observe(seconds, route)
         metrics.overhead.observe(max(0.0, seconds - request.exchange_seconds))
-        line = {
-            "request_id": request.id,
-            "method": method,
-            "route": route,
-            "status": request.status,
-            "duration_ms": round(seconds * 1000, 3),
-        }
+        line = (
+            f'"request_id": "{request.id}", "method": "{method}", "route": "{route}", "status": {request.status}, '
+            f'"duration_ms": {seconds * 1000:.3f}'
+        )
         if request.upstream_seconds:
             metrics.upstream_duration.observe(request.upstream_seconds)
-            line["upstream_ms"] = round(request.upstream_seconds * 1000, 3)
-        if request.user_id:
-            line["user"] = pseudonym(request.user_id)
+            line += f', "upstream_ms": {request.upstream_seconds * 1000:.3f}'
+        if request.user:
+            line += f', "user": "{request.user}"'
         if request.failure:
             metrics.auth_failures.labels(request.failure).inc()
-            line["auth_failure"] = request.failure
-        log.info("request", extra={"fields": line})
+            line += f', "auth_failure": "{request.failure}"'
+        requests.write(line)
 
 
 class _Request:
@@ -166,6 +164,7 @@ class _Request:
         self.client = Client(scope["client"][0] if scope.get("client") else "unknown", scope["scheme"])
         self.receive = receive
         self.user_id = ""
+        self.user = ""
         self.failure = ""
         self.limit_headers: fields.Headers = []
         self.cors_headers: fields.Headers = []

@@ -7,7 +7,6 @@ from prometheus_client import (
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
@@ -15,8 +14,7 @@ from prometheus_client import (
 
 from gateway.failures import Reason as AuthFailure
 from gateway.forward.exchange import Reason as UpstreamFailure
-
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from runtime.metrics import Counts, Durations
 
 
 class Metrics:
@@ -27,21 +25,18 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
-        self.requests = Counter(
-            "gateway_requests_total", "Requests answered.", ["route", "method", "status"], registry=registry
-        )
-        self.duration = Histogram(
+        self.requests = Counts("gateway_requests_total", "Requests answered.", ["route", "method", "status"], registry)
+        self.duration = Durations(
             "gateway_request_duration_seconds",
             "From the request's headers to the end of the answer.",
             ["route"],
-            buckets=_SECONDS,
-            registry=registry,
+            registry,
         )
-        self.overhead = Histogram(
+        self.overhead = Durations(
             "gateway_overhead_seconds",
             "The same without the exchange with the upstream, from its first byte sent to the last passed on.",
-            buckets=_SECONDS,
-            registry=registry,
+            [],
+            registry,
         )
         self.auth_failures = Counter(
             "gateway_auth_failures_total", "Requests without a proven user.", ["reason"], registry=registry
@@ -55,11 +50,8 @@ class Metrics:
         self.jwks_stale = Gauge(
             "gateway_jwks_stale", "1 while the keys are older than their freshness.", ["issuer"], registry=registry
         )
-        self.ratelimit_decisions = Counter(
-            "gateway_ratelimit_decisions_total",
-            "Judgements by policy.",
-            ["policy", "decision", "source"],
-            registry=registry,
+        self.ratelimit_decisions = Counts(
+            "gateway_ratelimit_decisions_total", "Judgements by policy.", ["policy", "decision", "source"], registry
         )
         self.ratelimit_degraded = Gauge(
             "gateway_ratelimit_degraded", "1 while limits are not shared between replicas.", registry=registry
@@ -69,11 +61,11 @@ class Metrics:
             "Requests whose token could only be looked up in this process, Redis being away.",
             registry=registry,
         )
-        self.upstream_duration = Histogram(
+        self.upstream_duration = Durations(
             "gateway_upstream_duration_seconds",
             "From sending a request upstream to the headers of its answer.",
-            buckets=_SECONDS,
-            registry=registry,
+            [],
+            registry,
         )
         self.upstream_failures = Counter(
             "gateway_upstream_failures_total", "Exchanges that broke.", ["reason"], registry=registry

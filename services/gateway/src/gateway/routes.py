@@ -19,13 +19,19 @@ IMPORT_TIMES = 5
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OTHER = "other"
 
+_FIXED = {template.encode(): template for template in TEMPLATES if "{" not in template}
 _PATTERNS = [
-    (template, re.compile(re.sub(r"\\\{[a-z]+\\\}", "[^/]+", re.escape(template)).encode())) for template in TEMPLATES
+    (template, re.compile(re.sub(r"\\\{[a-z]+\\\}", "[^/]+", re.escape(template)).encode()))
+    for template in TEMPLATES
+    if "{" in template
 ]
 
 
 def template_of(path: bytes) -> str:
     """The template that a raw path fits, or `other`."""
+    fixed = _FIXED.get(path)
+    if fixed is not None:
+        return fixed
     return next((template for template, pattern in _PATTERNS if pattern.fullmatch(path)), OTHER)
 
 

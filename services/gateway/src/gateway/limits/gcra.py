@@ -5,15 +5,14 @@ requests pass at once, and the allowance refills evenly over the window. `judge.
 Redis's clock.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.limits.policy import Policy
 
 MICROSECONDS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one policy says of one request.
 
     `remaining` requests would pass now; the allowance is full again in `reset` microseconds; a refused

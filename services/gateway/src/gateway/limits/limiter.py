@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cachetools import TLRUCache
 
@@ -32,7 +32,7 @@ class _Denial:
 
     def at(self, now: float) -> Verdict:
         passed = round((now - self.since) * MICROSECONDS)
-        return replace(self.verdict, reset=self.verdict.reset - passed, retry=self.verdict.retry - passed)
+        return self.verdict._replace(reset=self.verdict.reset - passed, retry=self.verdict.retry - passed)
 
 
 class Limiter:
@@ -114,7 +114,7 @@ class Limiter:
                 return self._count(self._local.judge(question.subject, question.policies), "local")
             case "open":
                 for policy in question.policies:
-                    self._metrics.ratelimit_decisions.labels(policy.name, "allowed", "none").inc()
+                    self._metrics.ratelimit_decisions.add(policy.name, "allowed", "none")
                 return []
             case "closed":
                 detail = "The limits cannot be judged at the moment."
@@ -132,7 +132,7 @@ class Limiter:
     def _count(self, verdicts: list[Verdict], source: str) -> list[Verdict]:
         for verdict in verdicts:
             decision = "allowed" if verdict.allowed else "denied"
-            self._metrics.ratelimit_decisions.labels(verdict.policy.name, decision, source).inc()
+            self._metrics.ratelimit_decisions.add(verdict.policy.name, decision, source)
         return verdicts
 
 

@@ -2,20 +2,35 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.limits.gcra import MICROSECONDS, Verdict
+from gateway.limits.pipe import pack
 from gateway.limits.policy import Policy
 from gateway.token.claims import Bearer
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """Is this token revoked (where there is one), and is its subject within these policies?"""
 
     subject: str
     policies: Sequence[Policy]
     bearer: Bearer | None = None
+
+    def command(self, script_sha: str) -> bytes:
+        """The question as `EVALSHA` in Redis's protocol; for a token worked out once, and kept with it."""
+        if self.bearer is None:
+            return self.pack("EVALSHA", script_sha)
+        names = tuple([policy.name for policy in self.policies])
+        command = self.bearer.memo.get(names)
+        if command is None:
+            command = self.bearer.memo[names] = self.pack("EVALSHA", script_sha)
+        return command
+
+    def pack(self, name: str, script: str) -> bytes:
+        """The question in Redis's protocol."""
+        keys = self.keys()
+        return pack(name, script, len(keys), *keys, *self.arguments())
 
     def keys(self) -> list[str]:
         """All in one hash slot, which the braces make, and without a name in them."""
@@ -32,8 +47,7 @@ class Question:
         return [revocations, issued, *limits]
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """Redis's answer: `revoked_until` is the second up to which the user's tokens are dead."""
 
     revoked_until: int | None
@@ -47,7 +61,7 @@ class Judgement:
         if kind:
             return cls(int(str(second)) if kind == 1 else None, kind == 2, [])  # noqa: PLR2004 - see judge.lua
         verdicts = [
-            Verdict(policy, allowed=row[0] == 1, remaining=row[1], reset=row[2], retry=row[3])
+            Verdict(policy, row[0] == 1, row[1], row[2], row[3])
             for policy, row in zip(question.policies, rows, strict=True)
             if isinstance(row, list)
         ]

@@ -6,13 +6,13 @@ import hashlib
 import logging
 from collections.abc import Callable
 from importlib.resources import files
-from typing import Any
 
+import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
 
+from gateway.limits.pipe import Pipe, PipeClosedError, pack
 from gateway.limits.question import Judgement, Question
 
 BUDGET_SECONDS = 0.025
@@ -42,7 +42,7 @@ def redis_client(url: str) -> Redis:
 
 
 class SharedLimits:
-    """Judges all requests of one turn of the event loop in one pipeline.
+    """Judges all requests of one turn of the event loop by one write to one connection.
 
     After five failures in a row a breaker opens: nobody waits for Redis until a probe, every two seconds,
     finds it back.
@@ -50,10 +50,12 @@ class SharedLimits:
 
     def __init__(self, url: str, on_change: Callable[[bool], None]) -> None:
         """Connect lazily to `url`; `on_change` hears whether Redis answers, at each change."""
-        self._redis = redis_client(url)
+        self._url = url
         self._on_change = on_change
-        self._waiting: list[_Call] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._pipe: Pipe | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._turn: _Turn | None = None
+        self._unsent: list[_Turn] = []
         self._failures = 0
         self._answering: bool | None = None
 
@@ -65,83 +67,105 @@ class SharedLimits:
         """
         if self._failures >= FAILURES_TO_OPEN:
             raise SharedLimitsUnavailableError
-        call = _Call(question)
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._send_waiting)
-        self._waiting.append(call)
-        return await call.answer
+        if self._turn is None:
+            self._turn = _Turn(self._note)
+            asyncio.get_running_loop().call_soon(self._send_turn)
+        return Judgement.read(question, await self._turn.ask(question))
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._redis.aclose()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        self._drop()
 
     async def probe_forever(self) -> None:
         """Connect ahead of the first request; later, while the breaker is open, ask whether Redis is back."""
         while True:
             if self._answering is None or self._failures >= FAILURES_TO_OPEN:
-                with contextlib.suppress(RedisError, OSError, TimeoutError):
-                    await self._probe()
-                    self._note(answered=True)
+                await self._probe()
             await asyncio.sleep(PROBE_SECONDS)
 
     async def _probe(self) -> None:
-        async with asyncio.timeout(CALL_SECONDS):
-            await self._redis.script_load(_SCRIPT)
-        async with asyncio.timeout(BUDGET_SECONDS):
-            await self._redis.evalsha(_SHA, 0, 0, 0)
+        """Connect anew: what has failed might never answer on the old connection."""
+        self._drop()
+        await self._connected()
+        with contextlib.suppress(PipeClosedError, TimeoutError, _RefusedError):
+            async with asyncio.timeout(BUDGET_SECONDS):
+                await self._ask("EVALSHA", _SHA, 0, 0, 0)
+            self._note(answered=True)
 
-    def _send_waiting(self) -> None:
-        calls, self._waiting = self._waiting, []
-        task = asyncio.create_task(self._send(calls))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _connected(self) -> "asyncio.Task[None]":
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect())
+        return self._connecting
 
-    async def _send(self, calls: "list[_Call]") -> None:
-        asyncio.get_running_loop().call_later(BUDGET_SECONDS, self._end_wait, calls, LAST_LOOKS)
+    async def _connect(self) -> None:
+        """Connect, and send what waits for it; where that fails, so does what waits."""
         try:
+            self._pipe = await Pipe.open(self._url, CALL_SECONDS, self._forget)
             async with asyncio.timeout(CALL_SECONDS):
-                replies = await self._ask(calls)
-        except (RedisError, OSError, TimeoutError):
-            replies = []
-        if all(call.answer.done() for call in calls):
-            return
-        if len(replies) != len(calls) or not all(isinstance(reply, list) for reply in replies):
-            self._fail(calls)
-            return
-        for call, reply in zip(calls, replies, strict=True):
-            call.settle(reply)
-        self._note(answered=True)
+                await self._ask("SCRIPT", "LOAD", _SCRIPT)
+        except (PipeClosedError, TimeoutError, _RefusedError):
+            self._drop()
+        finally:
+            self._connecting = None
+            turns, self._unsent = self._unsent, []
+            for turn in turns:
+                self._send(turn)
 
-    async def _ask(self, calls: "list[_Call]") -> list[Any]:
-        replies = await self._pipeline(calls, "EVALSHA", _SHA)
-        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            again = await self._pipeline([calls[at] for at in unknown], "EVAL", _SCRIPT)
-            for at, reply in zip(unknown, again, strict=True):
-                replies[at] = reply
-        return replies
+    async def _ask(self, *words: str | int) -> None:
+        reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
-    async def _pipeline(self, calls: "list[_Call]", command: str, script: str) -> list[Any]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for call in calls:
-            keys = call.question.keys()
-            pipeline.execute_command(command, script, len(keys), *keys, *call.question.arguments())
-        return list(await pipeline.execute(raise_on_error=False))
+        def receive(given: object) -> None:
+            if not reply.done():
+                reply.set_result(given)
 
-    def _end_wait(self, calls: "list[_Call]", looks: int) -> None:
-        if all(call.answer.done() for call in calls):
+        if self._pipe is None:
+            raise PipeClosedError
+        self._pipe.send(pack(*words), [receive])
+        if (given := await reply) is None or isinstance(given, hiredis.ReplyError):
+            raise _RefusedError
+
+    def _forget(self, pipe: Pipe) -> None:
+        if self._pipe is pipe:
+            self._pipe = None
+
+    def _drop(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
+    def _send_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is None:
             return
-        if looks:
-            asyncio.get_running_loop().call_soon(self._end_wait, calls, looks - 1)
+        asyncio.get_running_loop().call_later(BUDGET_SECONDS, self._end_wait, turn, LAST_LOOKS)
+        if self._pipe is None or self._connecting is not None:
+            self._unsent.append(turn)
+            self._connected()
         else:
-            self._fail(calls)
+            self._send(turn)
 
-    def _fail(self, calls: "list[_Call]") -> None:
-        for call in calls:
-            call.fail()
-        self._note(answered=False)
+    def _send(self, turn: "_Turn") -> None:
+        if self._pipe is None:
+            turn.fail()
+        elif not turn.settled:
+            turn.send(self._pipe)
+
+    def _end_wait(self, turn: "_Turn", looks: int) -> None:
+        if turn.settled:
+            return
+        loop = asyncio.get_running_loop()
+        if looks:
+            loop.call_soon(self._end_wait, turn, looks - 1)
+        else:
+            turn.fail()
+            loop.call_later(CALL_SECONDS, self._end_call, turn)
+
+    def _end_call(self, turn: "_Turn") -> None:
+        """A connection that never answers would hold up all that is asked on it."""
+        if turn.pipe is self._pipe and turn.unanswered:
+            self._drop()
 
     def _note(self, *, answered: bool) -> None:
         self._failures = 0 if answered else self._failures + 1
@@ -151,17 +175,71 @@ class SharedLimits:
             log.log(logging.INFO if answered else logging.WARNING, "redis %s", "answers" if answered else "fails")
 
 
+class _RefusedError(Exception):
+    pass
+
+
+class _Turn:
+    """The questions of one turn of the loop. They fail together, since what one of them met, all would have."""
+
+    def __init__(self, note: Callable[..., None]) -> None:
+        self.pipe: Pipe | None = None
+        self.unanswered = 0
+        self._note = note
+        self._calls: list[_Call] = []
+        self._failed = False
+
+    @property
+    def settled(self) -> bool:
+        return self._failed or all(call.answer.done() for call in self._calls)
+
+    def ask(self, question: Question) -> "asyncio.Future[list[object]]":
+        call = _Call(self, question)
+        self._calls.append(call)
+        return call.answer
+
+    def send(self, pipe: Pipe) -> None:
+        self.pipe, self.unanswered = pipe, len(self._calls)
+        commands = [call.question.command(_SHA) for call in self._calls]
+        pipe.send(b"".join(commands), [call.receive for call in self._calls])
+
+    def receive(self, call: "_Call", reply: object) -> None:
+        self.unanswered -= 1
+        if isinstance(reply, list):
+            if not self._failed:
+                self._note(answered=True)
+                call.settle(reply)
+        elif isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT") and self.pipe is not None:
+            self.unanswered += 1
+            self.pipe.send(call.question.pack("EVAL", _SCRIPT), [call.receive])
+        else:
+            self.fail()
+
+    def fail(self) -> None:
+        if not self._failed:
+            self._failed = True
+            self._note(answered=False)
+            for call in self._calls:
+                call.fail()
+
+
 class _Call:
     """One request's question, and the future that its answer goes to."""
 
-    def __init__(self, question: Question) -> None:
+    __slots__ = ("_turn", "answer", "question")
+
+    def __init__(self, turn: _Turn, question: Question) -> None:
+        self._turn = turn
         self.question = question
-        self.answer: asyncio.Future[Judgement] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
+
+    def receive(self, reply: object) -> None:
+        self._turn.receive(self, reply)
 
     def settle(self, reply: list[object]) -> None:
         """Answer the request, unless it went away."""
         if not self.answer.done():
-            self.answer.set_result(Judgement.read(self.question, reply))
+            self.answer.set_result(reply)
 
     def fail(self) -> None:
         if not self.answer.done():

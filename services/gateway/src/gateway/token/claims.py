@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from gateway.failures import refused
+from runtime.logs import pseudonym
 
 LEEWAY_SECONDS = 10
 MAX_USER_ID_LENGTH = 255
@@ -25,7 +27,7 @@ class Rules:
     user_prefix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bearer:
     """Whom a token speaks for, and what else is asked of it later; instants are Unix seconds."""
 
@@ -34,6 +36,13 @@ class Bearer:
     issued: float | None = None
     token_id: str | None = None
     scopes: frozenset[str] = frozenset()
+    memo: dict[tuple[str, ...], bytes] = field(default_factory=dict, compare=False, repr=False)
+    """What later steps make of the rest, once for as long as the token is remembered."""
+
+    @cached_property
+    def pseudonym(self) -> str:
+        """The user in logs."""
+        return pseudonym(self.user_id)
 
 
 def check(claims: Mapping[str, object], rules: Rules, now: float) -> Bearer:
