@@ -1,8 +1,9 @@
 """The identity provider of the local stack. FOR DEVELOPMENT ONLY: it gives anyone a token for anybody.
 
 `python -m devtools.idp --port 8080` listens on loopback alone and keeps its keys in memory. Tokens are RS256.
+A container, whose port nobody publishes, listens with `--host 0.0.0.0`, under the URL given with `--issuer`.
 
-    GET  /.well-known/openid-configuration   discovery; the issuer is this server's own URL
+    GET  /.well-known/openid-configuration   discovery
     GET  /jwks.json                          the public keys
     POST /token                              form or JSON: `TokenRequest`
     POST /rotate                             a new key signs, the earlier ones stay in the key set;
@@ -190,11 +191,13 @@ def _public_key(kid: str, key: RSAPrivateKey) -> dict[str, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m devtools.idp", description=__doc__.partition("\n")[0])
+    parser.add_argument("--host", default=LOOPBACK, help="the address to listen on")
     parser.add_argument("--port", type=int, default=8080)
-    port: int = parser.parse_args().port
-    issuer = f"http://{LOOPBACK}:{port}"
+    parser.add_argument("--issuer", help="the URL it is reached at, where that is not its own address")
+    arguments = parser.parse_args()
+    issuer: str = arguments.issuer or f"http://{arguments.host}:{arguments.port}"
     print(f"Identity provider FOR DEVELOPMENT ONLY at {issuer}: it gives anyone a token for anybody.", flush=True)
-    uvicorn.run(create_app(issuer), host=LOOPBACK, port=port, timeout_graceful_shutdown=1)
+    uvicorn.run(create_app(issuer), host=arguments.host, port=arguments.port, timeout_graceful_shutdown=1)
     return 0
 
 
