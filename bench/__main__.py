@@ -1,14 +1,20 @@
-"""`make bench`: us and the peers in one run. QUICK=1 for a short one, ONLY=gateway,todos,pair,trips for parts."""
+"""`make bench`: us and the peers in one run.
+
+QUICK=1 makes it short. ONLY=gateway,todos,pair,trips runs parts, and then writes no results.
+"""
 
 import os
 import sys
 
 from bench.figures import LATENCY_RATIOS, RATIOS, ratios
 from bench.load import LoadError, wrk
-from bench.rounds import FULL, QUICK, Pace, Round, Suite, play
+from bench.ours import judged_by_redis
+from bench.record import RESULTS, Played, write_results
+from bench.rounds import FULL, QUICK, Pace, Suite, play
 from bench.stage import Stage, fill, open_stage
-from bench.suites import Skipped, gateway_suite, pair_suite, todos_suites
-from bench.table import ratio_table, table
+from bench.suites import gateway_suite, pair_suite, todos_suites
+from bench.table import ratio_table, table, trips_table
+from bench.trips import measure_trips
 from devtools.processes import StartError
 
 PARTS = ("gateway", "todos", "pair", "trips")
@@ -20,7 +26,7 @@ def main() -> int:
         print("What a process costs is read from /proc: this needs Linux.", file=sys.stderr)
         return 2
     if wrk() is None:
-        print("wrk is missing: apt-get install wrk, or brew install wrk", file=sys.stderr)
+        print("wrk is missing: apt-get install wrk", file=sys.stderr)
         return 2
     parts = tuple(filter(None, os.environ.get("ONLY", "").split(","))) or PARTS
     if unknown := set(parts) - set(PARTS):
@@ -28,38 +34,56 @@ def main() -> int:
         return 2
     pace = QUICK if os.environ.get("QUICK") else FULL
     try:
-        measure(parts, pace)
+        played = measure(parts, pace)
     except (LoadError, StartError) as error:
         print(error, file=sys.stderr)
         return 1
+    if parts == PARTS:
+        write_results(played, pace)
+        print(f"\nWritten: {RESULTS.relative_to(RESULTS.parent.parent)}/latest.json and latest.svg")
     return 0
 
 
-def measure(parts: tuple[str, ...], pace: Pace) -> None:
-    skipped: Skipped = {}
-    played: dict[str, list[Round]] = {}
+def measure(parts: tuple[str, ...], pace: Pace) -> Played:
+    """Run the parts, and tell of each as soon as it is done.
 
-    def run(suite: Suite) -> None:
-        played[suite.name] = play(suite, pace)
-        print(table(suite, played[suite.name]), flush=True)
-
+    Raises:
+        LoadError: what was measured is not what was meant to be.
+        StartError: one of ours, or what all share, did not start.
+    """
+    played = Played()
     with open_stage() as stage:
-        prepare(stage, parts)
+        if parts != ("gateway",):
+            fill(stage)
         if "gateway" in parts:
-            run(gateway_suite(stage, skipped))
+            _run(gateway_suite(stage, played.skipped), pace, played)
         if "todos" in parts:
-            for suite in todos_suites(stage, skipped):
-                run(suite)
+            for suite in todos_suites(stage, played.skipped):
+                _run(suite, pace, played)
         if "pair" in parts:
-            run(pair_suite(stage))
-    print(
-        ratio_table({name: spread for name, spread in ratios(played, {**RATIOS, **LATENCY_RATIOS}).items() if spread})
-    )
+            _run(pair_suite(stage), pace, played)
+        if "trips" in parts:
+            _count(stage, played)
+    found = {name: spread for name, spread in ratios(played.rounds, {**RATIOS, **LATENCY_RATIOS}).items() if spread}
+    print(ratio_table(found))
+    for name, how in played.skipped.items():
+        print(f"\nSkipped {name}: {how}")
+    return played
 
 
-def prepare(stage: Stage, parts: tuple[str, ...]) -> None:
-    if set(parts) - {"gateway"}:
-        fill(stage)
+def _run(suite: Suite, pace: Pace, played: Played) -> None:
+    played.rounds[suite.name] = play(suite, pace)
+    print(table(suite, played.rounds[suite.name]), flush=True)
+    gateway = suite.contenders[0].entry
+    if suite.name in ("gateway", "pair"):
+        played.judged_by_redis[suite.name] = judged_by_redis(gateway)
+        print(f"Judged by Redis, of our gateway's requests: {played.judged_by_redis[suite.name]:.2%}", flush=True)
+
+
+def _count(stage: Stage, played: Played) -> None:
+    print("  round trips: one request at a time", flush=True)
+    played.trips = measure_trips(stage, played.skipped)
+    print(trips_table(played.trips), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,10 @@
 """The two services as they are checked out, started by their own console scripts with every feature on."""
 
+from collections import Counter
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
 from bench.messages import message
 from bench.stage import AUDIENCE, PROGRAMS, Running, Stage
 from devtools.processes import LOOPBACK, free_port
@@ -42,6 +47,18 @@ def start_todos(stage: Stage, *, database_url: str | None = None, **settings: st
         **settings,
     }
     return _start(stage, "todos", port, admin_port, given)
+
+
+def judged_by_redis(gateway: Running) -> float:
+    """The share of its judgements that were Redis's; the rest it made by itself, Redis being late."""
+    text = httpx.get(f"http://{LOOPBACK}:{gateway.admin_port}/metrics", trust_env=False).text
+    counted: Counter[str] = Counter()
+    for family in text_string_to_metric_families(text):
+        if family.name == "gateway_ratelimit_decisions":
+            for sample in family.samples:
+                if sample.name.endswith("_total"):
+                    counted[sample.labels["source"]] += int(sample.value)
+    return counted["redis"] / counted.total() if counted else 0.0
 
 
 def _start(stage: Stage, name: str, port: int, admin_port: int, settings: dict[str, str]) -> Running:

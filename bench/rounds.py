@@ -3,17 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.load import drive
+from bench.load import Load, drive
 from bench.stage import Running
 from bench.usage import cpu_seconds, resident_bytes
 
 OURS, TEXTBOOK, FASTIFY, HAPROXY = "ours", "textbook", "fastify", "haproxy"
 LOW, HIGH = 1, 32
 """The connections at which latencies are told."""
-WARM_UP_SECONDS = 3
-"""What a just-in-time compiler takes to come to rest."""
-WARM_UP_PER_SECOND = 5_000
-"""More than a service that takes each request for one time alone can answer on one core."""
+WARM_UP_RUNS = 8
+"""Of a second each, at most."""
+WARM_UP_REQUESTS = 5_000
+"""More than a service that takes each request for one time alone can answer in a second on one core."""
+STILL_FALLING = 0.9
+"""A just-in-time compiler is at work while a run costs less than this part of the one before."""
 
 type NewRequests = Callable[[int], Sequence[bytes]]
 """Requests for one run, at least as many as given, where each is good for one time alone."""
@@ -95,24 +97,34 @@ def play(suite: Suite, pace: Pace) -> list[Round]:
 
 
 def _warmed(suite: Suite, one: Contender) -> float:
+    """Requests a second, once a request costs no less than it did a second ago."""
     _tell(suite, f"warming up {one.name}")
-    requests = one.new_requests(WARM_UP_SECONDS * WARM_UP_PER_SECOND)
-    load = drive(one.entry.port, requests, suite.connections, WARM_UP_SECONDS)
-    load.check(f"{suite.title}, {one.name}")
+    cost, load = _run(suite, one, WARM_UP_REQUESTS, suite.connections, 1)
+    for _ in range(WARM_UP_RUNS - 1):
+        before = cost
+        cost, load = _run(suite, one, WARM_UP_REQUESTS, suite.connections, 1)
+        if cost > before * STILL_FALLING:
+            break
     return load.per_second
+
+
+def _run(suite: Suite, one: Contender, enough: int, connections: int, seconds: int) -> tuple[float, Load]:
+    """CPU microseconds a request, and what wrk saw."""
+    requests = one.new_requests(enough)
+    before = one.cpu_seconds
+    load = drive(one.entry.port, requests, connections, seconds)
+    cost = one.cpu_seconds - before
+    load.check(f"{suite.title}, {one.name}")
+    return cost * 1e6 / load.requests, load
 
 
 def _sample(suite: Suite, one: Contender, pace: Pace, rate: float, *, lone: bool) -> Sample:
     enough = int(rate * 2 * pace.seconds) + 1_000
-    before = one.cpu_seconds
-    main = drive(one.entry.port, one.new_requests(enough), suite.connections, pace.seconds)
-    cpu_us = (one.cpu_seconds - before) * 1e6 / max(main.requests, 1)
+    cpu_us, main = _run(suite, one, enough, suite.connections, pace.seconds)
     loads = {suite.connections: main}
     for connections in (LOW, HIGH) if lone else ():
         if connections not in loads:
-            loads[connections] = drive(one.entry.port, one.new_requests(enough), connections, pace.seconds)
-    for load in loads.values():
-        load.check(f"{suite.title}, {one.name}")
+            _, loads[connections] = _run(suite, one, enough, connections, pace.seconds)
     return Sample(
         cpu_us=cpu_us,
         per_second=main.per_second,

@@ -38,10 +38,11 @@ _ANSWER = '{"id":"0192f7c0-0000-7000-8000-000000000000","title":"Buy milk","desc
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers: its process and its port."""
+    """A server that answers: its process and its ports."""
 
     child: Child
     port: int
+    admin_port: int | None = None
 
 
 @dataclass
@@ -86,9 +87,9 @@ class Stage:
         port: int,
         environment: Mapping[str, str],
         question: bytes,
-        question_port: int | None = None,
+        admin_port: int | None = None,
     ) -> Running:
-        """Start a server and return once `question` is answered with success there.
+        """Start a server and return once it answers `question` with success, on its admin port where it has one.
 
         Raises:
             StartError: it was not.
@@ -96,8 +97,8 @@ class Stage:
         log = self.folder / f"{next(self.logs)}-{name}.log"
         child = Child(name, command, log, environment={**os.environ, **environment})
         self.stack.callback(child.stop)
-        wait_until(_answered(question_port or port, question), child, READY_SECONDS)
-        return Running(child, port)
+        wait_until(_answered(admin_port or port, question), child, READY_SECONDS)
+        return Running(child, port, admin_port)
 
     def run(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
         """Run a program to its good end."""

@@ -26,7 +26,7 @@ def gateway_suite(stage: Stage, skipped: Skipped) -> Suite:
 
     peers = {TEXTBOOK: textbook_gateway, FASTIFY: fastify_gateway, HAPROXY: haproxy}
     contenders = [one(OURS, start_gateway(stage, upstream))]
-    contenders += [one(name, running) for name, running in _there("gateway", peers, skipped, stage, upstream)]
+    contenders += [one(name, running) for name, running in available("gateway", peers, skipped, stage, upstream)]
     return Suite("gateway", "the gateway hop", 32, contenders)
 
 
@@ -34,7 +34,7 @@ def todos_suites(stage: Stage, skipped: Skipped) -> list[Suite]:
     """The todo service alone: the list, then creation, by the same servers."""
     ours = start_todos(stage)
     peers = {TEXTBOOK: textbook_todos, FASTIFY: fastify_todos}
-    others = list(_there("todos", peers, skipped, stage))
+    others = list(available("todos", peers, skipped, stage))
 
     def signed_lists(_enough: int) -> list[bytes]:
         return [signed(stage.keyring, user) for user in USERS]
@@ -72,13 +72,14 @@ def pair_suite(stage: Stage) -> Suite:
     )
 
 
-def _there[**Arguments](
+def available[**Arguments](
     suite: str,
     peers: Mapping[str, Callable[Arguments, Running]],
     skipped: Skipped,
     *arguments: Arguments.args,
     **named: Arguments.kwargs,
 ) -> Iterable[tuple[str, Running]]:
+    """Start those of `peers` that can be had here, and note the others."""
     for name, start in peers.items():
         try:
             yield name, start(*arguments, **named)

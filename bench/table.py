@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.figures import FIGURES, Spread, figures
 from bench.rounds import Round, Suite
+from bench.trips import Trips
 
 HEADINGS = {
     "cpu_us_per_request": "CPU us/request",
@@ -29,6 +30,15 @@ def ratio_table(found: Mapping[str, Spread | None]) -> str:
     """One line a ratio."""
     lines = [[name, str(spread) if spread else "peer is missing"] for name, spread in found.items()]
     return f"\nOurs over theirs, within each round\n{aligned(lines)}"
+
+
+def trips_table(trips: Trips) -> str:
+    """One line for each kind of request of each contender."""
+    lines = [["", "database round trips", "ms with 5 ms each way"]]
+    for name, kinds in trips.database.items():
+        lines += [[f"{name} {kind}", f"{trip.turns:g}", f"{trip.delayed_ms:g}"] for kind, trip in kinds.items()]
+    redis = f"\nRedis round trips of a request to our gateway: {trips.redis:g}" if trips.redis is not None else ""
+    return f"\nOne request at a time\n{aligned(lines)}{redis}"
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
