@@ -100,6 +100,21 @@ async def test_the_json_is_what_the_todos_are_each_on_a_line(alice: Client) -> N
     assert len(answer.text.splitlines()) == 5
 
 
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(items=st.lists(todos(), max_size=4).map(uniquely))
+async def test_a_todo_is_written_by_the_database_as_by_the_export(
+    service: Running, items: list[dict[str, Any]]
+) -> None:
+    alice = service.user()
+    await fill(alice, items)
+    exported = (await alice.get("/v1/export")).json(object_pairs_hook=list)
+    assert (await alice.get("/v1/todos?sort=created_at")).json(object_pairs_hook=list) == exported
+    changes = dict((await alice.get("/v1/changes")).json(object_pairs_hook=list))
+    assert sorted(changes["items"]) == sorted(exported)
+    for todo in exported:
+        assert (await alice.get(f"/v1/todos/{dict(todo)['id']}")).json(object_pairs_hook=list) == todo
+
+
 @pytest.mark.parametrize("accept", ["application/json", "text/calendar", "text/csv"])
 async def test_of_nothing_there_is_an_empty_document(alice: Client, accept: str) -> None:
     answer = await alice.get("/v1/export", headers={"accept": accept})

@@ -5,6 +5,7 @@ import asyncio
 import dataclasses
 import inspect
 import itertools
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from uuid import uuid4
@@ -20,7 +21,7 @@ from services.todos.tests.serving import Client
 from todos import listing, statements, store
 from todos.database import Database, open_database
 from todos.fields import TodoFields
-from todos.listing import SORT_FIELDS, Shape, Sort, list_statement
+from todos.listing import SORT_FIELDS, Shape, Sort, batch_statement, list_statement
 from todos.models import TABLES
 from todos.parameters import list_query
 from todos.scope import Scope, Transaction
@@ -32,9 +33,14 @@ from todos.store import Todos
 def every_statement() -> list[Statement[object]]:
     filters = frozenset(listing._CONDITIONS)
     listed = [
-        list_statement(Shape(Sort(field, descending=descending), frozenset(chosen), deleted, after_cursor))
-        for field, descending, chosen, deleted, after_cursor in itertools.product(
-            SORT_FIELDS, (False, True), (frozenset(), filters), (False, True), (False, True)
+        make(Shape(Sort(field, descending=descending), frozenset(chosen), deleted, after_cursor))
+        for make, field, descending, chosen, deleted, after_cursor in itertools.product(
+            (list_statement, batch_statement),
+            SORT_FIELDS,
+            (False, True),
+            (frozenset(), filters),
+            (False, True),
+            (False, True),
         )
     ]
     fixed = [value for value in vars(statements).values() if isinstance(value, Statement)]
@@ -139,7 +145,7 @@ async def test_without_the_first_wall_nothing_of_another_user_is_seen_or_changed
     _, created = await todos_of_bob.put(hers.id, TodoFields(title="own"), None, None)
     assert created
     monkeypatch.undo()
-    assert (await Todos(database, alice).get(hers.id)).title == "hers"
+    assert json.loads((await Todos(database, alice).get(hers.id)).document)["title"] == "hers"
 
 
 async def test_no_row_can_be_written_for_another_user(database: Database) -> None:
@@ -185,7 +191,7 @@ async def test_the_users_setting_never_survives_on_a_reused_connection(
         with pytest.raises(asyncio.CancelledError):
             await writing
         assert await setting_left_on_the_connection(database) == (None, 0)
-    assert (await alice.get(row.id)).title == "x"
+    assert json.loads((await alice.get(row.id)).document)["title"] == "x"
 
 
 def test_an_unset_user_sees_nothing_and_may_write_nothing(database_url: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from services.todos.tests.serving import Client
 from services.todos.tests.test_isolation import without_first_wall
 from todos import export, importing, statements
-from todos.listing import list_statement
+from todos.listing import batch_statement
 from todos.statements import Statement
 
 
@@ -17,7 +17,7 @@ def first_wall_gone(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(statements, name, without_first_wall(value))
     assert without_first_wall(importing.put_all_statement).sql != importing.put_all_statement.sql
     monkeypatch.setattr(importing, "put_all_statement", without_first_wall(importing.put_all_statement))
-    monkeypatch.setattr(export, "list_statement", lambda shape: without_first_wall(list_statement(shape)))
+    monkeypatch.setattr(export, "batch_statement", lambda shape: without_first_wall(batch_statement(shape)))
 
 
 def test_the_statements_are_bound_to_their_user() -> None:

@@ -1,6 +1,7 @@
 """Whatever is done in whatever order, a follower of the changes holds what the table holds."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -209,8 +210,9 @@ class Syncing(RuleBasedStateMachine):
         )
         row = self.world.run(self.todos.create(fields))
         done = self.world.run(self.todos.patch(row.id, {"completed": True}, None))
-        assert done.next_id
-        self.ids += [row.id, done.next_id]
+        next_id = json.loads(done.document)["next_id"]
+        assert next_id
+        self.ids += [row.id, next_id]
         self.took(row.version, done.version, done.version + 1)
 
     @precondition(lambda self: self.ids)

@@ -12,7 +12,7 @@ from todos.changes import Changes
 from todos.duedate import utc_text
 from todos.fields import PRIORITIES
 from todos.preconditions import Condition, strong_tag
-from todos.statements import KnownRow, TodoRow
+from todos.statements import KnownRow, ShownRow, TodoRow
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
@@ -75,14 +75,18 @@ def _time(moment: datetime | None) -> str | None:
     return utc_text(moment) if moment else None
 
 
-def one(row: TodoRow, headers: Headers, request_id: str) -> Response:
+def _shown(row: ShownRow, base: str) -> str:
+    return f'{{"id":"{row.id}","url":"{base}/v1/todos/{row.id}",{row.document[1:]}'
+
+
+def one(row: ShownRow, headers: Headers, request_id: str) -> Response:
     """200 with a todo."""
-    return _answer(200, todo_document(row, base_url(headers)), request_id, [(b"etag", strong_tag(row.version))])
+    return _answer(200, _shown(row, base_url(headers)), request_id, [(b"etag", strong_tag(row.version))])
 
 
-def created(row: TodoRow, headers: Headers, request_id: str) -> Response:
+def created(row: ShownRow, headers: Headers, request_id: str) -> Response:
     """201 with a todo and where it is."""
-    return _created(row.id, row.version, todo_document(row, base_url(headers)), request_id)
+    return _created(row.id, row.version, _shown(row, base_url(headers)), request_id)
 
 
 def draft(row: TodoRow, headers: Headers) -> str:
@@ -93,38 +97,42 @@ def draft(row: TodoRow, headers: Headers) -> str:
 def created_once(known: KnownRow, request_id: str) -> Response:
     """201 as `created`, of what is kept under an Idempotency-Key, whoever asks from where."""
     document = idempotency.answered(known)
-    return _created(str(document["id"]), known.version, document, request_id)
+    return _created(str(document["id"]), known.version, _encode(document), request_id)
 
 
-def _created(todo_id: str, version: int, document: object, request_id: str) -> Response:
+def _created(todo_id: str, version: int, document: str, request_id: str) -> Response:
     more = [(b"etag", strong_tag(version)), (b"location", b"/v1/todos/%s" % todo_id.encode())]
     return _answer(201, document, request_id, more)
 
 
-def many(rows: Iterable[TodoRow], headers: Headers, request_id: str, tag: bytes, next_query: str | None) -> Response:
+def many(rows: Iterable[ShownRow], headers: Headers, request_id: str, tag: bytes, next_query: str | None) -> Response:
     """200 with an array, and the way to the next page where there is one (RFC 8288)."""
     base = base_url(headers)
     more = [(b"etag", tag)]
     if next_query is not None:
         more.append((b"link", b'</v1/todos?%s>; rel="next"' % next_query.encode()))
-    return _answer(200, [todo_document(row, base) for row in rows], request_id, more)
+    return _answer(200, _array(_shown(row, base) for row in rows), request_id, more)
 
 
 def figures(document: Mapping[str, object], request_id: str) -> Response:
     """200 with an object that has no version of its own."""
-    return _answer(200, document, request_id, [])
+    return _answer(200, _encode(document), request_id, [])
 
 
 def changes(page: Changes, user_id: str, headers: Headers, request_id: str) -> Response:
     """200 with a page of changes: todos, and of the deleted ones only that."""
     base = base_url(headers)
-    items = [_tombstone(row) if row.deleted_at else todo_document(row, base) for row in page.rows]
-    next_since = since.encode(page.next_since, user_id)
-    return figures({"items": items, "next_since": next_since, "has_more": page.has_more}, request_id)
+    items = _array(_tombstone(row) if row.deleted_at else _shown(row, base) for row in page.rows)
+    rest = _encode({"next_since": since.encode(page.next_since, user_id), "has_more": page.has_more})
+    return _answer(200, f'{{"items":{items},{rest[1:]}', request_id, [])
 
 
-def _tombstone(row: TodoRow) -> dict[str, object]:
-    return {"id": row.id, "deleted_at": _time(row.deleted_at), "version": row.version}
+def _tombstone(row: ShownRow) -> str:
+    return _encode({"id": row.id, "deleted_at": row.deleted_at, "version": row.version})
+
+
+def _array(items: Iterable[str]) -> str:
+    return f"[{','.join(items)}]"
 
 
 def streamed(pieces: AsyncIterator[bytes], media_type: bytes, filename: str, request_id: str) -> Response:
@@ -157,8 +165,8 @@ def _bare(status: int, request_id: str, headers: Headers) -> Response:
     return response
 
 
-def _answer(status: int, document: object, request_id: str, headers: Headers) -> Response:
-    content = _encode(document).encode()
+def _answer(status: int, document: str, request_id: str, headers: Headers) -> Response:
+    content = document.encode()
     response = Response(content, status)
     response.raw_headers = [
         (b"content-type", b"application/json"),

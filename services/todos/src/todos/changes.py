@@ -14,7 +14,7 @@ from todos.models import Todo, UserState
 from todos.parameters import invalid_parameters, limit_reader, parse_query, read_strictly
 from todos.scope import Scope
 from todos.since import BEGINNING, Since
-from todos.statements import Command, Statement, TodoRow, compiled
+from todos.statements import Command, ShownRow, Statement, compiled
 
 MAX_LIMIT = 500
 DEFAULT_LIMIT = 100
@@ -32,7 +32,7 @@ class ChangesQuery:
 class Changes:
     """A page of changes by their numbers, and where the next one begins."""
 
-    rows: Sequence[TodoRow]
+    rows: Sequence[ShownRow]
     next_since: Since
     has_more: bool
 
@@ -42,7 +42,7 @@ class ChangedRow(NamedTuple):
 
     seq: int
     purged_seq: int
-    todo: TodoRow | None
+    todo: ShownRow | None
 
 
 def changes_query(query: bytes, user_id: str) -> ChangesQuery:
@@ -92,8 +92,9 @@ def _read() -> Statement[ChangedRow]:
     number, began = bindparam("number", type_=BigInteger), bindparam("began", type_=BigInteger)
     # a sync past its beginning needs every tombstone after `number`, a first one those from when it began
     first_needed = func.coalesce(began, func.nullif(number, literal_column("0", BigInteger)), col(UserState.seq))
+    columns = statements.numbered(statements.shown(statements.todo_table))
     page = (
-        select(col(Todo.version).label("number"), *statements.numbered(statements.COLUMNS))
+        select(col(Todo.version).label("number"), *columns)
         .where(
             statements.of_user,
             col(Todo.version) > number,
@@ -104,9 +105,7 @@ def _read() -> Statement[ChangedRow]:
         .lateral("page")
     )
     changed = (
-        select(
-            col(UserState.seq), col(UserState.purged_seq), *(page.c[f"c{n}"] for n in range(len(statements.COLUMNS)))
-        )
+        select(col(UserState.seq), col(UserState.purged_seq), *(page.c[column.name] for column in columns))
         .select_from(UserState)
         .outerjoin(page, true())
         .where(statements.state_of_user)
@@ -116,7 +115,7 @@ def _read() -> Statement[ChangedRow]:
 
 
 def _changed_row(seq: int, purged_seq: int, *columns: object) -> ChangedRow:
-    return ChangedRow(seq, purged_seq, TodoRow._make(columns) if columns[0] is not None else None)
+    return ChangedRow(seq, purged_seq, ShownRow._make(columns) if columns[0] is not None else None)
 
 
 read = _read()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Protocol
 
-from todos.listing import Shape, Sort, list_statement
+from todos.listing import Shape, Sort, batch_statement
 from todos.parameters import Filters
 from todos.scope import Scope
 from todos.sheet import Sheet
@@ -46,7 +46,7 @@ async def batches(scope: Scope, filters: Filters, *, deleted: bool) -> AsyncIter
     shape = Shape(Sort("created_at", descending=False), filters.names, deleted, after_cursor=False)
     values: dict[str, Value] = {**filters.values, "limit": BATCH}
     while True:
-        listed = await scope.read(Command(list_statement(shape), values))
+        listed = await scope.read(Command(batch_statement(shape), values))
         rows = [row.todo for row in listed if row.todo is not None]
         yield rows
         if len(rows) < BATCH:

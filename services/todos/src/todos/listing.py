@@ -1,6 +1,6 @@
 """The list's statements: one for each shape of filters, sort and cursor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -10,6 +10,7 @@ from sqlalchemy import (
     ARRAY,
     Boolean,
     Integer,
+    Label,
     SmallInteger,
     SQLColumnExpression,
     Text,
@@ -26,12 +27,13 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.selectable import LateralFromClause
 from sqlalchemy.types import TypeEngine
 from sqlmodel import col
 
 from todos import statements
 from todos.models import Timestamp, Todo, UserState
-from todos.statements import Statement, TodoRow, compiled, utc
+from todos.statements import ShownRow, Statement, TodoRow, compiled, utc
 
 SortField = Literal["created_at", "updated_at", "due_date", "priority", "title", "order"]
 SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)
@@ -47,12 +49,12 @@ class Sort(NamedTuple):
     descending: bool
 
 
-class ListedRow(NamedTuple):
+class ListedRow[Row](NamedTuple):
     """The user's latest number, and beside it a todo with its sort key; both null where none is listed."""
 
     seq: int
     key: SortKey
-    todo: TodoRow | None
+    todo: Row | None
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,40 @@ def filter_conditions(filters: frozenset[Filter]) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=1024)
-def list_statement(shape: Shape) -> Statement[ListedRow]:
-    """One page and the user's latest number, as of one moment; a user never seen has no row at all.
+def list_statement(shape: Shape) -> Statement[ListedRow[ShownRow]]:
+    """One page, to be shown. Parameters: `limit`, those of the filters, and after a cursor `after_key`, `after_id`."""
+    return _listing(shape, statements.shown(statements.todo_table), ShownRow)
 
-    Parameters: `limit`, those of the filters, and after a cursor `after_key` and `after_id`.
-    """
+
+@lru_cache(maxsize=1024)
+def batch_statement(shape: Shape) -> Statement[ListedRow[TodoRow]]:
+    """As `list_statement`, to be written in some other form."""
+    return _listing(shape, statements.COLUMNS, TodoRow)
+
+
+def _listing[Row](
+    shape: Shape, wanted: Iterable[SQLColumnExpression[object]], make_row: Callable[..., Row]
+) -> Statement[ListedRow[Row]]:
+    """A page and the user's latest number, as of one moment; a user never seen has no row at all."""
+    columns = statements.numbered(wanted)
+    page = _page(shape, columns)
+    order = desc if shape.sort.descending else asc
+    # the join keeps the page's order today; only the outer ORDER BY promises it
+    listed = (
+        select(col(UserState.seq), page.c.key, *(page.c[column.name] for column in columns))
+        .select_from(UserState)
+        .outerjoin(page, true())
+        .where(col(UserState.user_id) == bindparam("user_id", type_=Text))
+        .order_by(order(page.c.sort_key), order(page.c.sort_id))
+    )
+
+    def listed_row(seq: int, key: SortKey, *found: object) -> ListedRow[Row]:
+        return ListedRow(seq, key, make_row(*found) if found[0] is not None else None)
+
+    return compiled(listed, listed_row)
+
+
+def _page(shape: Shape, columns: Iterable[Label[Any]]) -> LateralFromClause:
     key = sort_key(shape.sort)
     order = desc if shape.sort.descending else asc
     conditions = [
@@ -144,26 +175,11 @@ def list_statement(shape: Shape) -> Statement[ListedRow]:
             bindparam("after_key", type_=_KEY_TYPES[shape.sort.field]), bindparam("after_id", type_=Uuid)
         )
         conditions.append(position < last_seen if shape.sort.descending else position > last_seen)
-    columns = statements.numbered(statements.COLUMNS)
-    page = (
-        select(
-            key.label("sort_key"), col(Todo.id).label("sort_id"), _readable_key(shape.sort.field).label("key"), *columns
-        )
+    readable = _readable_key(shape.sort.field)
+    return (
+        select(key.label("sort_key"), col(Todo.id).label("sort_id"), readable.label("key"), *columns)
         .where(*conditions)
         .order_by(order(key), order(col(Todo.id)))
         .limit(bindparam("limit", type_=Integer))
         .lateral("page")
     )
-    # the join keeps the page's order today; only the outer ORDER BY promises it
-    listed = (
-        select(col(UserState.seq), page.c.key, *(page.c[column.name] for column in columns))
-        .select_from(UserState)
-        .outerjoin(page, true())
-        .where(col(UserState.user_id) == bindparam("user_id", type_=Text))
-        .order_by(order(page.c.sort_key), order(page.c.sort_id))
-    )
-    return compiled(listed, _listed_row)
-
-
-def _listed_row(seq: int, key: SortKey, *columns: object) -> ListedRow:
-    return ListedRow(seq, key, TodoRow._make(columns) if columns[0] is not None else None)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Delete,
+    FromClause,
     Insert,
     Integer,
     Interval,
@@ -31,6 +32,7 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    inspect,
     literal_column,
     null,
     or_,
@@ -43,6 +45,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from todos.connection import Sent
+from todos.fields import PRIORITIES
 from todos.models import Erasure, Idempotency, Timestamp, Todo, UserState
 
 QUOTA = 10_000
@@ -78,6 +81,15 @@ class TodoRow(NamedTuple):
     version: int
     due_wall: datetime | None
     """Local, and never shown."""
+
+
+class ShownRow(NamedTuple):
+    """A todo as it is shown: `document` is JSON in the contract's words and order, but for `id` and `url`."""
+
+    id: str
+    version: int
+    deleted_at: str | None
+    document: str
 
 
 class StateRow(NamedTuple):
@@ -190,6 +202,48 @@ COLUMNS: tuple[SQLColumnExpression[object], ...] = (
     col(Todo.due_wall),
 )
 
+_MOMENT = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text)
+_RANKS: dict[ColumnElement[int], ColumnElement[str]] = {
+    literal_column(str(rank), Integer): literal_column(f"'{name}'", Text) for rank, name in enumerate(PRIORITIES)
+}
+
+
+def utc_text(column: SQLColumnExpression[datetime | None]) -> ColumnElement[str]:
+    """RFC 3339 with `Z`, as `duedate.utc_text`."""
+    written = func.to_char(utc(column), _MOMENT)
+    return func.replace(written, literal_column("'.000000Z'"), literal_column("'Z'"))
+
+
+def shown(todo: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """What makes a `ShownRow` of a row of `todo`, or of what has its columns."""
+    columns = todo.c
+    deleted_at = utc_text(columns.deleted_at)
+    due_on = func.to_char(cast(columns.due_on, DateTime), literal_column("'YYYY-MM-DD'"))
+    fields: dict[str, ColumnElement[Any]] = {
+        "title": columns.title,
+        "description": columns.description,
+        "completed": columns.completed,
+        "priority": case(_RANKS, value=columns.priority),
+        "tags": columns.tags,
+        "due_date": func.coalesce(due_on, utc_text(columns.due_at)),
+        "timezone": columns.timezone,
+        "recurrence": columns.recurrence,
+        "order": columns.order,
+        "completed_at": utc_text(columns.completed_at),
+        "created_at": utc_text(columns.created_at),
+        "updated_at": utc_text(columns.updated_at),
+        "deleted_at": deleted_at,
+        "next_id": columns.next_id,
+        "version": columns.version,
+    }
+    labelled = (value.label(name) for name, value in fields.items())
+    document = select(*labelled).correlate(todo).subquery("document")
+    written = select(cast(func.row_to_json(document.table_valued()), Text)).scalar_subquery()
+    return cast(columns.id, Text), columns.version, deleted_at, written
+
+
+todo_table = inspect(Todo).local_table
+
 of_user = col(Todo.user_id) == bindparam("user_id", type_=Text)
 _this_todo = col(Todo.id) == bindparam("id", type_=Uuid)
 _live = col(Todo.deleted_at).is_(None)
@@ -224,8 +278,12 @@ def _find() -> Statement[TodoRow]:
     return compiled(select(*COLUMNS).where(of_user, _this_todo), TodoRow)
 
 
-def _get() -> Statement[TodoRow]:
-    return compiled(select(*COLUMNS).where(of_user, _this_todo, _live), TodoRow)
+def _show() -> Statement[ShownRow]:
+    return compiled(select(*shown(todo_table)).where(of_user, _this_todo), ShownRow)
+
+
+def _get() -> Statement[ShownRow]:
+    return compiled(select(*shown(todo_table)).where(of_user, _this_todo, _live), ShownRow)
 
 
 def _begin_state() -> Statement[None]:
@@ -243,7 +301,7 @@ def _lock_state() -> Statement[StateRow]:
     return compiled(select(col(UserState.live_count)).where(state_of_user).with_for_update(), StateRow)
 
 
-def _create() -> Statement[TodoRow]:
+def _create() -> Statement[ShownRow]:
     """Takes the next number, counts and inserts; returns no row where the quota is used up."""
     first = insert(UserState).values(
         user_id=bindparam("user_id", type_=Text),
@@ -260,7 +318,12 @@ def _create() -> Statement[TodoRow]:
         .returning(col(UserState.seq), func.clock_timestamp().label("at"))
         .cte("state")
     )
-    return compiled(_insert_todo(state).returning(*COLUMNS), TodoRow)
+    return _showing(_insert_todo(state))
+
+
+def _showing(change: Insert | Update) -> Statement[ShownRow]:
+    changed = change.returning(*todo_table.c).cte("changed")
+    return compiled(select(*shown(changed)), ShownRow)
 
 
 def _insert_todo(state: CTE, *internal: str) -> Insert:
@@ -344,7 +407,7 @@ def _restore() -> Statement[None]:
     return compiled(back, nothing)
 
 
-def _succeed() -> Statement[TodoRow]:
+def _succeed() -> Statement[None]:
     """As `_create`, for a user whose state is locked before, and whatever the quota is."""
     state = (
         update(UserState)
@@ -353,10 +416,10 @@ def _succeed() -> Statement[TodoRow]:
         .returning(col(UserState.seq), func.clock_timestamp().label("at"))
         .cte("state")
     )
-    return compiled(_insert_todo(state, "due_wall").returning(*COLUMNS), TodoRow)
+    return compiled(_insert_todo(state, "due_wall"), nothing)
 
 
-def _replace() -> Statement[TodoRow]:
+def _replace() -> Statement[ShownRow]:
     """Takes the next number and writes every field that a client sets; the user's state is locked before."""
     state = (
         update(UserState)
@@ -381,7 +444,7 @@ def _replace() -> Statement[TodoRow]:
             due_wall=case((is_due_as_before, col(Todo.due_wall)), else_=null()),
         )
     )
-    return compiled(change.returning(*COLUMNS), TodoRow)
+    return _showing(change)
 
 
 def _delete() -> Statement[DeletedRow]:
@@ -417,6 +480,8 @@ def _delete() -> Statement[DeletedRow]:
 
 find = _find()
 """The todo, deleted or not."""
+show = _show()
+"""As `find`, to be shown."""
 get = _get()
 """The todo, unless it is deleted."""
 begin_state = _begin_state()

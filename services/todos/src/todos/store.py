@@ -17,16 +17,16 @@ from todos.listing import ListedRow, list_statement
 from todos.parameters import ListQuery
 from todos.preconditions import Condition, precondition_failed, strong_tag
 from todos.scope import Scope, Transaction
-from todos.statements import QUOTA, Command, KnownRow, StateRow, TodoRow, Value
+from todos.statements import QUOTA, Command, KnownRow, ShownRow, StateRow, TodoRow, Value
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page of the list, the user's latest number with it, and the row to go on after."""
 
-    rows: Sequence[TodoRow]
+    rows: Sequence[ShownRow]
     number: int
-    last: ListedRow | None
+    last: ListedRow[ShownRow] | None
 
 
 class Todos:
@@ -45,18 +45,18 @@ class Todos:
             last=shown[-1] if len(found) > query.limit else None,
         )
 
-    async def get(self, todo_id: str) -> TodoRow:
+    async def get(self, todo_id: str) -> ShownRow:
         """Raises `not_found` where there is none, it is deleted, or it is somebody else's."""
         rows = await self._scope.read(Command(statements.get, {"id": todo_id}))
         if not rows:
             raise not_found()
         return rows[0]
 
-    async def create(self, fields: TodoFields) -> TodoRow:
+    async def create(self, fields: TodoFields) -> ShownRow:
         """Raises `quota`."""
         create = Command(statements.create, {"id": new_uuid(), **column_values(fields)})
 
-        async def work(transaction: Transaction) -> TodoRow:
+        async def work(transaction: Transaction) -> ShownRow:
             await transaction.commit(create)
             if not create.rows:
                 raise quota_used_up()
@@ -91,14 +91,14 @@ class Todos:
 
     async def put(
         self, todo_id: str, fields: TodoFields, if_match: Condition | None, if_none_match: Condition | None
-    ) -> tuple[TodoRow, bool]:
+    ) -> tuple[ShownRow, bool]:
         """Replace, or create where there is none; the second item says which: true for created.
 
         Raises `deleted`, `precondition_failed`, `quota`.
         """
         values = {"id": todo_id, **column_values(fields)}
 
-        async def work(transaction: Transaction) -> tuple[TodoRow, bool]:
+        async def work(transaction: Transaction) -> tuple[ShownRow, bool]:
             state, found = Command(statements.lock_state), Command(statements.find, {"id": todo_id})
             await transaction.send(Command(statements.begin_state), state, found)
             live_count = locked(state).live_count
@@ -120,10 +120,10 @@ class Todos:
 
         return await self._scope.write(work)
 
-    async def patch(self, todo_id: str, changes: Mapping[str, object], if_match: Condition | None) -> TodoRow:
+    async def patch(self, todo_id: str, changes: Mapping[str, object], if_match: Condition | None) -> ShownRow:
         """Change some fields. Raises `not_found`, `precondition_failed`."""
 
-        async def work(transaction: Transaction) -> TodoRow:
+        async def work(transaction: Transaction) -> ShownRow:
             found = Command(statements.find, {"id": todo_id})
             await transaction.send(Command(statements.lock_state), found)
             if not found.rows or found.rows[0].deleted_at is not None:
@@ -152,10 +152,10 @@ class Todos:
         if delete.rows[0].new_version is None:
             raise precondition_failed(delete.rows[0].found_version)
 
-    async def restore(self, todo_id: str) -> TodoRow:
+    async def restore(self, todo_id: str) -> ShownRow:
         """Undo a delete; what is not deleted stays as it is. Raises `not_found`, `quota`."""
         values = {"id": todo_id}
-        restore, found = Command(statements.restore, values), Command(statements.find, values)
+        restore, found = Command(statements.restore, values), Command(statements.show, values)
 
         async def work(transaction: Transaction) -> None:
             await transaction.commit(Command(statements.lock_state), restore, found)
@@ -168,7 +168,7 @@ class Todos:
         return found.rows[0]
 
 
-async def _replace(transaction: Transaction, found: TodoRow, values: Mapping[str, Value]) -> TodoRow:
+async def _replace(transaction: Transaction, found: TodoRow, values: Mapping[str, Value]) -> ShownRow:
     """Write the whole todo, and with it the one that follows, where this completes a recurring one."""
     successor = succession.successor(found, values, datetime.now(UTC))
     next_id = successor["id"] if successor else None
