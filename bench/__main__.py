@@ -73,7 +73,7 @@ def measure(parts: tuple[str, ...], pace: Pace) -> Played:
 
 def _run(suite: Suite, pace: Pace, played: Played) -> None:
     played.rounds[suite.name] = play(suite, pace)
-    print(table(suite, played.rounds[suite.name]), flush=True)
+    print(table(suite, played.rounds[suite.name], [one.name for one in suite.contenders]), flush=True)
     gateway = suite.contenders[0].entry
     if suite.name in ("gateway", "pair"):
         played.judged_by_redis[suite.name] = judged_by_redis(gateway)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from bench.messages import LIST, NEW_TODO, TODOS, of_user, signed, with_token
 from bench.ours import start_gateway, start_todos
+from bench.refusals import check_refusals
 from bench.rivals import MissingError, fastify_gateway, fastify_todos, haproxy, textbook_gateway, textbook_todos
 from bench.rounds import FASTIFY, HAPROXY, OURS, TEXTBOOK, Contender, NewRequests, Suite
 from bench.stage import USERS, Running, Stage
@@ -27,6 +28,8 @@ def gateway_suite(stage: Stage, skipped: Skipped) -> Suite:
     peers = {TEXTBOOK: textbook_gateway, FASTIFY: fastify_gateway, HAPROXY: haproxy}
     contenders = [one(OURS, start_gateway(stage, upstream))]
     contenders += [one(name, running) for name, running in available("gateway", peers, skipped, stage, upstream)]
+    for contender in contenders:
+        check_refusals(contender.name, contender.entry, stage)
     return Suite("gateway", "the gateway hop", 32, contenders)
 
 

@@ -17,18 +17,20 @@ HEADINGS = {
 }
 
 
-def table(suite: Suite, rounds: Sequence[Round]) -> str:
+def table(suite: Suite, rounds: Sequence[Round], names: Sequence[str]) -> str:
     """One line a contender: the median, and in brackets the lowest and the highest of the rounds."""
     lines = [["", *(HEADINGS[name] for name in FIGURES)]]
-    for contender in suite.contenders:
-        found = figures(rounds, contender.name)
-        lines.append([contender.name, *(str(found[name]) if name in found else "-" for name in FIGURES)])
+    for name in names:
+        found = figures(rounds, name)
+        lines.append([name, *(str(found[one]) if one in found else "-" for one in FIGURES)])
     return f"\n{suite.title}, costs at {suite.connections} connections\n{aligned(lines)}"
 
 
 def ratio_table(found: Mapping[str, Spread | None]) -> str:
     """One line a ratio."""
     lines = [[name, str(spread) if spread else "peer is missing"] for name, spread in found.items()]
+    if not lines:
+        return ""
     return f"\nOurs over theirs, within each round\n{aligned(lines)}"
 
 
@@ -43,7 +45,7 @@ def trips_table(trips: Trips) -> str:
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their widest cell; the first to the left, the others to the right."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]) if lines else 0)]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if column else cell.ljust(width)
