@@ -22,6 +22,16 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 type Headers = Sequence[tuple[bytes, bytes]]
 
 
+class Answer(Response):
+    """A whole answer with the headers it is given, and no others."""
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        self.status_code = status
+        self.raw_headers = headers
+        self.body = body
+        self.background = None
+
+
 def base_url(headers: Headers) -> str:
     """Where the caller found this API: as the gateway forwards it, or else as this request came."""
     given = {name: value.decode("latin-1") for name, value in headers}
@@ -160,19 +170,14 @@ def unchanged(tag: bytes, if_none_match: Condition | None, request_id: str) -> R
 
 
 def _bare(status: int, request_id: str, headers: Headers) -> Response:
-    response = Response(status_code=status)
-    response.raw_headers = [(b"x-request-id", request_id.encode()), *headers]
-    return response
+    return Answer(status, [(b"x-request-id", request_id.encode()), *headers])
 
 
 def _answer(status: int, document: str, request_id: str, headers: Headers) -> Response:
     content = document.encode()
-    response = Response(content, status)
-    response.raw_headers = [
+    common = (
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(content)),
         (b"x-request-id", request_id.encode()),
-        *_CACHING,
-        *headers,
-    ]
-    return response
+    )
+    return Answer(status, [*common, *_CACHING, *headers], content)

@@ -3,17 +3,13 @@
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-
 from runtime.asgi import App
-from runtime.problems import Code, ProblemError, render
 from runtime.serve import Service
-from todos.caller import REQUEST_ID, ProvenCallers
+from todos.caller import ProvenCallers
 from todos.database import Database, open_database
+from todos.dispatch import Api
 from todos.metrics import Metrics
-from todos.observation import Observed, internal_error
+from todos.observation import Observed
 from todos.replay import ReplayMemory
 from todos.routes import router
 from todos.settings import ServeSettings
@@ -42,7 +38,7 @@ async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
 
 def create_app(settings: ServeSettings, database: Database, metrics: Metrics) -> App:
     """What listens on the private port."""
-    api = FastAPI(
+    api = Api(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -57,40 +53,4 @@ def create_app(settings: ServeSettings, database: Database, metrics: Metrics) ->
     )
     api.state.database = database
     api.include_router(router)
-    api.add_exception_handler(ProblemError, _answer_problem)
-    api.add_exception_handler(HTTPException, _answer_framework)
-    api.add_exception_handler(Exception, _answer_unhandled)
     return Observed(ProvenCallers(api, settings.keyring, metrics, ReplayMemory()), metrics)
-
-
-async def _answer_problem(request: Request, error: Exception) -> Response:
-    problem = error if isinstance(error, ProblemError) else internal_error()
-    status, headers, body = render(problem, request.scope[REQUEST_ID])
-    response = Response(body, status)
-    response.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
-    return response
-
-
-async def _answer_unhandled(request: Request, _error: Exception) -> Response:
-    return await _answer_problem(request, internal_error())
-
-
-async def _answer_framework(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    codes: dict[int, Code] = {404: "not_found", 405: "method_not_allowed"}
-    code = codes.get(status)
-    if code == "method_not_allowed":
-        problem = ProblemError(code, "The route does not know this method.", headers=[(b"allow", _allowed(request))])
-    elif code:
-        problem = ProblemError(code, "There is no such route.")
-    else:
-        problem = internal_error()
-    return await _answer_problem(request, problem)
-
-
-def _allowed(request: Request) -> bytes:
-    routes = [route for route in router.routes if isinstance(route, APIRoute)]
-    methods = {
-        method for route in routes if route.path_regex.match(request.scope["path"]) for method in route.methods or ()
-    }
-    return ", ".join(sorted(methods)).encode()

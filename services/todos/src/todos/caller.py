@@ -16,6 +16,8 @@ IMPORT = b"/v1/import"
 REQUEST_ID = "todos.request_id"
 """The key of the request's id in the ASGI scope: ours until the caller is proven, then the gateway's."""
 CALLER = "todos.caller"
+ROUTE = "todos.route"
+"""The key of the route's template, where there is one."""
 
 _CLOSE = (b"connection", b"close")
 

@@ -8,7 +8,7 @@ from runtime.asgi import App, Message, Receive, Scope, Send, respond
 from runtime.identifiers import new_uuid
 from runtime.logs import pseudonym
 from runtime.problems import ProblemError, render
-from todos.caller import CALLER, REQUEST_ID
+from todos.caller import CALLER, REQUEST_ID, ROUTE
 from todos.metrics import Metrics
 
 UNROUTED = "unrouted"
@@ -48,7 +48,7 @@ class Observed:
             self._tell(scope, status or CLIENT_LEFT, time.perf_counter() - started)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", UNROUTED)
+        route = scope.get(ROUTE, UNROUTED)
         self._metrics.observe_request(route=route, method=scope["method"], status=status, seconds=seconds)
         caller = scope.get(CALLER)
         fields: dict[str, Any] = {

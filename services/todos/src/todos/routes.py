@@ -1,57 +1,29 @@
 """The routes of the contract, each from its parameters to its answer."""
 
 import asyncio
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 
 from runtime.identifiers import is_canonical_uuid
 from todos import answers, bodies, bulk, cursor, export, idempotency, importing
-from todos.caller import CALLER, Caller
+from todos.asked import Asked
 from todos.changes import changes_query, read_changes
-from todos.database import Database
 from todos.erasure import erase
 from todos.negotiation import preferred
 from todos.parameters import export_query, filter_query, list_query, no_parameters
 from todos.preconditions import condition, strong_tag, weak_tag
-from todos.scope import Scope
 from todos.stats import read_stats
-from todos.store import Todos, not_found
+from todos.store import not_found
 
 IF_MATCH, IF_NONE_MATCH = b"if-match", b"if-none-match"
 
 router = APIRouter()
 
 
-class Asked:
-    """A request of a proven caller, and this caller's todos."""
-
-    def __init__(self, request: Request) -> None:
-        self.caller: Caller = request.scope[CALLER]
-        self.query: bytes = request.scope["query_string"]
-        self.headers: list[tuple[bytes, bytes]] = request.scope["headers"]
-        self._database: Database = request.app.state.database
-
-    @property
-    def todos(self) -> Todos:
-        return Todos(self._database, self.caller.user_id)
-
-    @property
-    def scope(self) -> Scope:
-        return Scope(self._database, self.caller.user_id)
-
-
-async def _asked(request: Request) -> Asked:
-    return Asked(request)
-
-
-AskedDep = Annotated[Asked, Depends(_asked)]
-
-
 @router.get("/v1/todos")
-async def list_todos(asked: AskedDep) -> Response:
-    query = list_query(asked.query, asked.caller.user_id)
-    if_none_match = condition(asked.headers, IF_NONE_MATCH)
+async def list_todos(asked: Asked) -> Response:
+    query = list_query(asked.raw_query, asked.caller.user_id)
+    if_none_match = condition(asked.raw_headers, IF_NONE_MATCH)
     page = await asked.todos.page(query)
     tag = weak_tag(page.number)
     if unchanged := answers.unchanged(tag, if_none_match, asked.caller.request_id):
@@ -60,105 +32,105 @@ async def list_todos(asked: AskedDep) -> Response:
     if page.last and page.last.todo:
         after = cursor.encode(cursor.Position(page.last.key, page.last.todo.id), query.bound_to)
         next_query = f"{query.repeated}&cursor={after}".lstrip("&")
-    return answers.many(page.rows, asked.headers, asked.caller.request_id, tag, next_query)
+    return answers.many(page.rows, asked.raw_headers, asked.caller.request_id, tag, next_query)
 
 
 @router.post("/v1/todos")
-async def create_todo(asked: AskedDep) -> Response:
-    no_parameters(asked.query)
-    keyed = idempotency.keyed_request(asked.headers, asked.caller.body)
-    fields = bodies.whole(asked.headers, asked.caller.body)
+async def create_todo(asked: Asked) -> Response:
+    no_parameters(asked.raw_query)
+    keyed = idempotency.keyed_request(asked.raw_headers, asked.caller.body)
+    fields = bodies.whole(asked.raw_headers, asked.caller.body)
     if keyed:
-        known = await asked.todos.create_once(fields, keyed, lambda row: answers.draft(row, asked.headers))
+        known = await asked.todos.create_once(fields, keyed, lambda row: answers.draft(row, asked.raw_headers))
         return answers.created_once(known, asked.caller.request_id)
     row = await asked.todos.create(fields)
-    return answers.created(row, asked.headers, asked.caller.request_id)
+    return answers.created(row, asked.raw_headers, asked.caller.request_id)
 
 
 @router.delete("/v1/todos")
-async def delete_todos(asked: AskedDep) -> Response:
-    affected = await bulk.delete_all(asked.scope, filter_query(asked.query))
+async def delete_todos(asked: Asked) -> Response:
+    affected = await bulk.delete_all(asked.scoped, filter_query(asked.raw_query))
     return answers.figures({"affected": affected}, asked.caller.request_id)
 
 
 @router.get("/v1/todos/{todo_id}")
-async def get_todo(asked: AskedDep, todo_id: str) -> Response:
-    no_parameters(asked.query)
-    if_none_match = condition(asked.headers, IF_NONE_MATCH)
+async def get_todo(asked: Asked, todo_id: str) -> Response:
+    no_parameters(asked.raw_query)
+    if_none_match = condition(asked.raw_headers, IF_NONE_MATCH)
     row = await asked.todos.get(_known(todo_id))
     unchanged = answers.unchanged(strong_tag(row.version), if_none_match, asked.caller.request_id)
-    return unchanged or answers.one(row, asked.headers, asked.caller.request_id)
+    return unchanged or answers.one(row, asked.raw_headers, asked.caller.request_id)
 
 
 @router.put("/v1/todos/{todo_id}")
-async def put_todo(asked: AskedDep, todo_id: str) -> Response:
-    no_parameters(asked.query)
-    fields = bodies.whole(asked.headers, asked.caller.body)
-    if_match, if_none_match = condition(asked.headers, IF_MATCH), condition(asked.headers, IF_NONE_MATCH)
+async def put_todo(asked: Asked, todo_id: str) -> Response:
+    no_parameters(asked.raw_query)
+    fields = bodies.whole(asked.raw_headers, asked.caller.body)
+    if_match, if_none_match = condition(asked.raw_headers, IF_MATCH), condition(asked.raw_headers, IF_NONE_MATCH)
     row, is_new = await asked.todos.put(_known(todo_id), fields, if_match, if_none_match)
     answer = answers.created if is_new else answers.one
-    return answer(row, asked.headers, asked.caller.request_id)
+    return answer(row, asked.raw_headers, asked.caller.request_id)
 
 
 @router.patch("/v1/todos/{todo_id}")
-async def patch_todo(asked: AskedDep, todo_id: str) -> Response:
-    no_parameters(asked.query)
-    changes = bodies.patch(asked.headers, asked.caller.body)
-    if_match = condition(asked.headers, IF_MATCH)
+async def patch_todo(asked: Asked, todo_id: str) -> Response:
+    no_parameters(asked.raw_query)
+    changes = bodies.patch(asked.raw_headers, asked.caller.body)
+    if_match = condition(asked.raw_headers, IF_MATCH)
     row = await asked.todos.patch(_known(todo_id), changes, if_match)
-    return answers.one(row, asked.headers, asked.caller.request_id)
+    return answers.one(row, asked.raw_headers, asked.caller.request_id)
 
 
 @router.delete("/v1/todos/{todo_id}")
-async def delete_todo(asked: AskedDep, todo_id: str) -> Response:
-    no_parameters(asked.query)
-    if_match = condition(asked.headers, IF_MATCH)
+async def delete_todo(asked: Asked, todo_id: str) -> Response:
+    no_parameters(asked.raw_query)
+    if_match = condition(asked.raw_headers, IF_MATCH)
     await asked.todos.delete(_known(todo_id), if_match)
     return answers.no_content(asked.caller.request_id)
 
 
 @router.post("/v1/todos/{todo_id}/restore")
-async def restore_todo(asked: AskedDep, todo_id: str) -> Response:
-    no_parameters(asked.query)
+async def restore_todo(asked: Asked, todo_id: str) -> Response:
+    no_parameters(asked.raw_query)
     row = await asked.todos.restore(_known(todo_id))
-    return answers.one(row, asked.headers, asked.caller.request_id)
+    return answers.one(row, asked.raw_headers, asked.caller.request_id)
 
 
 @router.get("/v1/changes")
-async def list_changes(asked: AskedDep) -> Response:
-    query = changes_query(asked.query, asked.caller.user_id)
-    page = await read_changes(asked.scope, query)
-    return answers.changes(page, asked.caller.user_id, asked.headers, asked.caller.request_id)
+async def list_changes(asked: Asked) -> Response:
+    query = changes_query(asked.raw_query, asked.caller.user_id)
+    page = await read_changes(asked.scoped, query)
+    return answers.changes(page, asked.caller.user_id, asked.raw_headers, asked.caller.request_id)
 
 
 @router.get("/v1/stats")
-async def get_stats(asked: AskedDep) -> Response:
-    no_parameters(asked.query)
-    return answers.figures(await read_stats(asked.scope), asked.caller.request_id)
+async def get_stats(asked: Asked) -> Response:
+    no_parameters(asked.raw_query)
+    return answers.figures(await read_stats(asked.scoped), asked.caller.request_id)
 
 
 @router.delete("/v1/me")
-async def erase_me(asked: AskedDep) -> Response:
-    no_parameters(asked.query)
-    await erase(asked.scope)
+async def erase_me(asked: Asked) -> Response:
+    no_parameters(asked.raw_query)
+    await erase(asked.scoped)
     return answers.no_content(asked.caller.request_id)
 
 
 @router.get("/v1/export")
-async def export_todos(asked: AskedDep) -> Response:
-    filters, deleted = export_query(asked.query)
-    form = export.FORMATS[preferred(asked.headers, list(export.FORMATS))](answers.base_url(asked.headers))
-    found = await export.begun(export.batches(asked.scope, filters, deleted=deleted))
+async def export_todos(asked: Asked) -> Response:
+    filters, deleted = export_query(asked.raw_query)
+    form = export.FORMATS[preferred(asked.raw_headers, list(export.FORMATS))](answers.base_url(asked.raw_headers))
+    found = await export.begun(export.batches(asked.scoped, filters, deleted=deleted))
     pieces = export.written(found, form)
     return answers.streamed(pieces, form.media_type, form.filename, asked.caller.request_id)
 
 
 @router.post("/v1/import")
-async def import_todos(asked: AskedDep) -> Response:
-    no_parameters(asked.query)
+async def import_todos(asked: Asked) -> Response:
+    no_parameters(asked.raw_query)
     # in a thread: ten thousand todos take a second
-    items = await asyncio.to_thread(importing.read_items, asked.headers, asked.caller.body)
-    imported = await importing.put_all(asked.scope, items)
+    items = await asyncio.to_thread(importing.read_items, asked.raw_headers, asked.caller.body)
+    imported = await importing.put_all(asked.scoped, items)
     return answers.figures(imported._asdict(), asked.caller.request_id)
 
 

@@ -1,0 +1,29 @@
+"""What a handler is given."""
+
+from starlette.requests import Request
+
+from runtime.asgi import Receive
+from runtime.asgi import Scope as ASGIScope
+from todos.caller import CALLER, Caller
+from todos.database import Database
+from todos.scope import Scope
+from todos.store import Todos
+
+
+class Asked(Request):
+    """A request of a proven caller, and this caller's todos."""
+
+    def __init__(self, scope: ASGIScope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        self.caller: Caller = scope[CALLER]
+        self.raw_query: bytes = scope["query_string"]
+        self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._database: Database = scope["app"].state.database
+
+    @property
+    def todos(self) -> Todos:
+        return Todos(self._database, self.caller.user_id)
+
+    @property
+    def scoped(self) -> Scope:
+        return Scope(self._database, self.caller.user_id)
