@@ -5,13 +5,12 @@ import time
 from typing import Any
 
 import pytest
-from gateway_harness import Provider, Running, StartGateway
+from gateway_harness import MovingClock, Provider, Running, StartGateway
 from httpx import Response
 
 from devtools.testing.servers import ScriptedServer
 from devtools.testing.tokens import Signer, encode, encode_json, good_claims, rsa_key
-from gateway.token.claims import Bearer
-from gateway.token.verifier import _until, _Verified
+from gateway.token.verifier import _until
 from runtime.identifiers import is_canonical_uuid
 
 INVALID_TOKEN = 'Bearer error="invalid_token"'
@@ -229,8 +228,16 @@ async def test_authentication_comes_before_not_found_and_there_is_nothing_else(
 
 
 def test_a_token_is_remembered_until_it_expires_and_for_a_minute_at_most() -> None:
-    def until(expires: float) -> float:
-        return _until(b"", _Verified(Bearer("alice", expires), None, "k1", None), 1000.0)  # type: ignore[arg-type]
+    assert _until(1030.0, 1000.0) == 1030.0
+    assert _until(5000.0, 1000.0) == 1060.0
 
-    assert until(1030.0) == 1030.0
-    assert until(5000.0) == 1060.0
+
+async def test_a_token_that_is_remembered_still_expires(start_gateway: StartGateway, provider: Provider) -> None:
+    clock = MovingClock()
+    async with start_gateway(clock=clock.clock) as gateway:
+        token = provider.token(exp=int(time.time()) + 30)
+        assert (await get(gateway, f"Bearer {token}")).status_code == 200
+        clock.move(29)
+        assert (await get(gateway, f"Bearer {token}")).status_code == 200
+        clock.move(12)
+        assert_problem(await get(gateway, f"Bearer {token}"), 401, "invalid_token")

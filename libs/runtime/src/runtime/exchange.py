@@ -34,6 +34,7 @@ class Exchange(RequestResponseCycle):
 
     early = False
     unframed = False
+    _head = b""
 
     @override
     async def send(self, message: ASGISendEvent) -> None:
@@ -59,7 +60,7 @@ class Exchange(RequestResponseCycle):
             raise RuntimeError("a header of an answer holds a forbidden character")
         self.response_started = True
         self.waiting_for_100_continue = False
-        self.transport.write(b"".join([STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in fields], b"\r\n"]))
+        self._head = b"".join([STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in fields], b"\r\n"])
 
     def _frame(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
         """Settle how the body is told from what follows (RFC 9112 section 6), and whether anything may follow."""
@@ -89,13 +90,15 @@ class Exchange(RequestResponseCycle):
             body = b""
         if self.chunked_encoding:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            self.transport.write(body if more_body else body + b"0\r\n\r\n")
-        else:
-            if not self.unframed:
-                self.expected_content_length -= len(body)
-                if self.expected_content_length < 0 or (self.expected_content_length and not more_body):
-                    raise RuntimeError("an answer is not as long as it says")
-            self.transport.write(body)
+            body = body if more_body else body + b"0\r\n\r\n"
+        elif not self.unframed:
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0 or (self.expected_content_length and not more_body):
+                raise RuntimeError("an answer is not as long as it says")
+        # head and body in one write: each is a system call, and often a packet
+        if data := self._head + body:
+            self.transport.write(data)
+            self._head = b""
         if not more_body:
             self.response_complete = True
             self.message_event.set()

@@ -11,7 +11,7 @@ from gateway.cors import Cors
 from gateway.failures import UNCOUNTED, AuthenticationError
 from gateway.forward import fields
 from gateway.forward.body import BodyBuffers
-from gateway.forward.departure import ClientGoneError, ClientWatch
+from gateway.forward.departure import ClientGoneError, ClientWatches
 from gateway.forward.exchange import UpstreamError
 from gateway.forward.forwarder import Forwarder, Outgoing
 from gateway.forward.upstream import Answer
@@ -56,6 +56,7 @@ class Gateway:
         self._bodies = bodies
         self._forwarder = forwarder
         self._metrics = metrics
+        self._watches = ClientWatches()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = _Request(scope, receive, send)
@@ -113,7 +114,7 @@ class Gateway:
             client=request.client,
         )
         self._forwarder.enter()
-        watch = ClientWatch(request.receive)
+        watch = self._watches.watch(request.receive)
         started = time.perf_counter()
         try:
             try:
@@ -185,9 +186,10 @@ class _Request:
             ]
             self.status = exchange.status
             await self._send({"type": "http.response.start", "status": exchange.status, "headers": headers})
-            async for chunk in exchange.chunks():
-                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await self._send({"type": "http.response.body", "body": b""})
+            last = False
+            while not last:
+                body, last = await exchange.read()
+                await self._send({"type": "http.response.body", "body": body, "more_body": not last})
         finally:
             answer.abandon()
 

@@ -1,8 +1,8 @@
 """Who the client is, behind the proxies that are trusted to say so."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
 
 _IPV6_SITE_BITS = 64
 
@@ -10,8 +10,7 @@ type Address = IPv4Address | IPv6Address
 type Network = IPv4Network | IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """The address that the request came from, and the scheme it was sent over."""
 
     address: str

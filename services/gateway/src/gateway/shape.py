@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runtime.problems import ProblemError
 
@@ -11,8 +11,7 @@ _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _FORBIDDEN_ENCODED = frozenset(b"/\\\x00%")
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(NamedTuple):
     """The headers that decide, each at most once."""
 
     host: bytes

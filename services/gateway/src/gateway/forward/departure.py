@@ -1,6 +1,7 @@
 """What happens when the client leaves before its answer is whole."""
 
 import asyncio
+from collections.abc import Callable
 
 from runtime.asgi import Receive
 
@@ -12,18 +13,53 @@ class ClientGoneError(Exception):
     """The client ended the connection before its exchange was whole."""
 
 
+class ClientWatches:
+    """Watches the clients of exchanges that take long; one timer for them all looks which those are."""
+
+    def __init__(self) -> None:
+        self._young: set[ClientWatch] = set()
+        self._old: set[ClientWatch] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, receive: Receive) -> "ClientWatch":
+        """Watch for the task that calls, until `ClientWatch.stop`, from at most twice the patience on."""
+        watch = ClientWatch(receive, self._forget)
+        self._young.add(watch)
+        if self._timer is None:
+            self._set_timer()
+        return watch
+
+    def _forget(self, watch: "ClientWatch") -> None:
+        self._young.discard(watch)
+        self._old.discard(watch)
+
+    def _set_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        for watch in self._old:
+            watch.start()
+        self._old, self._young = self._young, set()
+        if self._old:
+            self._set_timer()
+
+
 class ClientWatch:
     """Cancels the task that made it once the client is gone, so that nothing upstream works for nobody."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, forget: "Callable[[ClientWatch], None]") -> None:
         self._receive = receive
+        self._forget = forget
         self._task = asyncio.current_task()
         self._watcher: asyncio.Task[None] | None = None
         self._gone = False
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._start)
+
+    def start(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     def stop(self) -> None:
-        self._timer.cancel()
+        self._forget(self)
         if self._watcher is not None:
             self._watcher.cancel()
 
@@ -35,9 +71,6 @@ class ClientWatch:
         """
         if self._gone and self._task is not None and not self._task.uncancel():
             raise ClientGoneError
-
-    def _start(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -1,14 +1,14 @@
 """One request's answer, as the parser reads it (RFC 9112 sections 4 to 7)."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Literal
 
 import httptools
 
 BUFFERED_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _STATUSES = range(100, 600)
 """RFC 9110 section 15."""
 
@@ -52,10 +52,11 @@ class Exchange:
         self._head_bytes = 0
         self._answered = False
         self._until_close = False
-        self._chunks: deque[bytes] = deque()
+        self._framed = False
+        self._chunks: list[bytes] = []
         self._buffered = 0
         self._paused = False
-        self._arrived = asyncio.Event()
+        self._arrived: asyncio.Future[None] | None = None
         self._error: UpstreamError | None = None
 
     async def head(self) -> None:
@@ -66,26 +67,25 @@ class Exchange:
         """
         await self._head
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, to be read once.
+    async def read(self) -> tuple[bytes, bool]:
+        """What came of the body since, and whether that was the last of it; waits until there is something to say.
 
         Raises:
             UpstreamError: the connection broke or stalled before its end.
         """
-        while True:
-            while self._chunks:
-                chunk = self._chunks.popleft()
-                self._buffered -= len(chunk)
-                yield chunk
-            if self.complete:
-                return
+        while not self._chunks and not self.complete:
             if self._error is not None:
                 raise self._error
             if self._paused:
                 self._paused = False
                 self._resume()
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._arrived = asyncio.get_running_loop().create_future()
+            try:
+                await self._arrived
+            finally:
+                self._arrived = None
+        chunks, self._chunks, self._buffered = self._chunks, [], 0
+        return b"".join(chunks), self.complete
 
     def feed(self, data: bytes) -> None:
         """Read what came; an error of the parser fails the exchange."""
@@ -96,6 +96,9 @@ class Exchange:
             self.reusable = False
             if not self.complete:
                 self.fail("garbage")
+        if self.complete or self.failed:
+            # the parser holds this exchange in turn: without the circle both are freed at once
+            del self._parser
 
     def end(self, *, orderly: bool) -> None:
         """The connection ended: the end of a body without a length (RFC 9112 section 6.3), else too early."""
@@ -109,7 +112,7 @@ class Exchange:
             self._error = UpstreamError(reason, written=True, answered=self._answered)
             if not self._head.done():
                 self._head.set_exception(self._error)
-            self._arrived.set()
+            self._wake()
 
     @property
     def failed(self) -> bool:
@@ -126,7 +129,9 @@ class Exchange:
         if self._head_bytes > MAX_HEAD_BYTES:
             self.fail("garbage")
         elif not self._head.done():
-            self.headers.append((name.lower(), value))
+            name = name.lower()
+            self._framed = self._framed or name in _FRAMING
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._head.done():
@@ -137,9 +142,10 @@ class Exchange:
             return
         if status < 200:  # noqa: PLR2004 - informational, RFC 9110 section 15.2
             self.headers.clear()
+            self._framed = False
             return
         self.status = status
-        self._until_close = {name for name, _ in self.headers}.isdisjoint({b"content-length", b"transfer-encoding"})
+        self._until_close = not self._framed
         self._head.set_result(None)
         if self._bodiless:
             self._finish(reusable=False)
@@ -152,13 +158,17 @@ class Exchange:
         if self._buffered > BUFFERED_BYTES and not self._paused:
             self._paused = True
             self._pause()
-        self._arrived.set()
+        self._wake()
 
     def on_message_complete(self) -> None:
         if self.status and not self.complete and not self.failed:
             self._finish(reusable=self._parser.should_keep_alive())
 
+    def _wake(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
     def _finish(self, *, reusable: bool) -> None:
         self.complete = True
         self.reusable = reusable
-        self._arrived.set()
+        self._wake()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.forward import fields
@@ -24,8 +24,7 @@ _PROBLEMS: dict[Reason, tuple[Code, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One request to forward: the client's own bytes, and what the gateway knows of it."""
 
     method: str

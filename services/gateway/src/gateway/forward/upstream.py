@@ -5,6 +5,7 @@ says more than was asked is closed, so that no answer reaches another request.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import cast, override
 
@@ -102,7 +103,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._exchange: Exchange | None = None
         self._large = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = math.inf
+        self._timer: asyncio.TimerHandle
 
     def begin(self, request: bytes, *, bodiless: bool) -> Exchange:
         """Write the request.
@@ -110,17 +112,15 @@ class _Connection(asyncio.Protocol):
         Raises:
             UpstreamError: the connection is gone, and no byte was written.
         """
-        self._stop_timer()
         if self._transport.is_closing():
             raise UpstreamError("broken", written=False)
         self._exchange = Exchange(bodiless=bodiless, pause=self._pause, resume=self._resume)
         self._large = len(request) > LARGE_BYTES
         self._transport.write(request)
-        self._watch()
+        self._wait(self._timeout)
         return self._exchange
 
     def close(self) -> None:
-        self._stop_timer()
         if self._exchange is not None:
             self._exchange.fail("broken")
         self._transport.abort()
@@ -128,10 +128,11 @@ class _Connection(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._timer = self._loop.call_later(self._timeout, self._look)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._timer.cancel()
         if self._exchange is not None:
             self._exchange.end(orderly=exc is None)
         self._forget(self)
@@ -142,7 +143,7 @@ class _Connection(asyncio.Protocol):
         if exchange is None:
             self.close()
             return
-        self._watch()
+        self._wait(self._timeout)
         exchange.feed(data)
         if exchange.complete:
             self._release(exchange)
@@ -157,30 +158,28 @@ class _Connection(asyncio.Protocol):
         if not exchange.reusable or unread or unsent or self._transport.is_closing():
             self.close()
             return
-        self._stop_timer()
         self._transport.resume_reading()
-        self._timer = self._loop.call_later(IDLE_SECONDS, self.close)
+        self._wait(IDLE_SECONDS)
         self._keep(self)
 
     def _pause(self) -> None:
-        self._stop_timer()
+        self._deadline = math.inf
         self._transport.pause_reading()
 
     def _resume(self) -> None:
         if self._exchange is not None:
             self._transport.resume_reading()
-            self._watch()
+            self._wait(self._timeout)
 
-    def _watch(self) -> None:
-        self._stop_timer()
-        self._timer = self._loop.call_later(self._timeout, self._stalled)
+    def _wait(self, seconds: float) -> None:
+        """Allow so long for what comes next. The timer goes on by itself: moving it would cost more than looking."""
+        self._deadline = self._loop.time() + seconds
 
-    def _stalled(self) -> None:
+    def _look(self) -> None:
+        now = self._loop.time()
+        if now < self._deadline:
+            self._timer = self._loop.call_at(min(self._deadline, now + self._timeout), self._look)
+            return
         if self._exchange is not None:
             self._exchange.fail("timeout")
         self.close()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

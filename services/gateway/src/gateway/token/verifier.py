@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from cachetools import TLRUCache
+from cachetools import LRUCache
 
 from gateway.clock import SYSTEM, Clock
 from gateway.failures import refused
@@ -26,12 +27,13 @@ class TrustedIssuer:
     algorithms: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
+class _Verified(NamedTuple):
     bearer: Bearer
     key: Key
     kid: str
     keys: KeySource
+    until: float
+    """The Unix second up to which it is remembered."""
 
 
 class TokenVerifier:
@@ -40,7 +42,7 @@ class TokenVerifier:
     def __init__(self, issuers: Iterable[TrustedIssuer], clock: Clock = SYSTEM) -> None:
         self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
         self._clock = clock
-        self._remembered: TLRUCache[bytes, _Verified] = TLRUCache(REMEMBERED_TOKENS, ttu=_until, timer=clock.wall)
+        self._remembered: LRUCache[bytes, _Verified] = LRUCache(REMEMBERED_TOKENS)
 
     async def verify(self, token: bytes) -> Bearer:
         """Verify the signature, then the claims; a token seen within the last minute costs one look-up.
@@ -50,7 +52,7 @@ class TokenVerifier:
         """
         digest = hashlib.sha256(token).digest()
         known = self._remembered.get(digest)
-        if known is not None and known.keys.holds(known.kid, known.key):
+        if known is not None and self._clock.wall() < known.until and known.keys.holds(known.kid, known.key):
             return known.bearer
         verified = await self._verify(bearer.parse(token))
         self._remembered[digest] = verified
@@ -70,8 +72,10 @@ class TokenVerifier:
             raise refused("algorithm")
         if not key.verifies(parts.algorithm, parts.signing_input, parts.signature):
             raise refused("signature")
-        return _Verified(claims.check(parts.claims, issuer.rules, self._clock.wall()), key, parts.kid, issuer.keys)
+        now = self._clock.wall()
+        checked = claims.check(parts.claims, issuer.rules, now)
+        return _Verified(checked, key, parts.kid, issuer.keys, _until(checked.expires, now))
 
 
-def _until(_digest: bytes, verified: _Verified, now: float) -> float:
-    return min(verified.bearer.expires, now + REMEMBERED_SECONDS)
+def _until(expires: float, now: float) -> float:
+    return min(expires, now + REMEMBERED_SECONDS)
