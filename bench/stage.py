@@ -146,6 +146,7 @@ def fill(stage: Stage) -> None:
     stage.run("migration", [PROGRAMS / "todos", "migrate"], urls)
     with psycopg.connect(stage.postgres.superuser_url(), autocommit=True) as connection:
         write_todos(connection, USERS, TODOS_OF_A_USER)
+        connection.execute("VACUUM ANALYZE")
     stage.postgres.create_database(PEERS_DATABASE, DATABASE)
     with psycopg.connect(stage.postgres.superuser_url(PEERS_DATABASE), autocommit=True) as connection:
         connection.execute("ALTER TABLE todo NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY")
@@ -172,8 +173,6 @@ def write_todos(connection: psycopg.Connection, users: Sequence[str], each: int)
         " SELECT u, 1700000000000 + %s::integer, %s::integer, 1700000000000 FROM unnest(%s::text[]) u",
         (each, each, list(users)),
     )
-    connection.execute("VACUUM ANALYZE todo")
-    connection.execute("VACUUM ANALYZE user_state")
 
 
 def _answered(port: int, question: bytes) -> Callable[[], bool]:

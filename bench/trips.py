@@ -61,13 +61,24 @@ class Client:
         Raises:
             LoadError: it was not a success.
         """
+        return self._answer(request)[1]
+
+    def ask_for_header(self, request: bytes, name: str) -> str:
+        """That header of the answer; empty where it has none.
+
+        Raises:
+            LoadError: it was not a success.
+        """
+        return self._answer(request)[0].getheader(name, "")
+
+    def _answer(self, request: bytes) -> tuple[HTTPResponse, bytes]:
         self._connection.sendall(request)
         answer = HTTPResponse(self._connection)
         answer.begin()
         body = answer.read()
         if answer.status not in SUCCESS:
             raise LoadError(f"{request.partition(b'\r')[0]!r} was answered {answer.status}: {body[:300]!r}")
-        return body
+        return answer, body
 
 
 def measure_trips(stage: Stage, skipped: Skipped) -> Trips:

@@ -1,0 +1,97 @@
+"""Memory over a million requests: `python -m bench.soak`, about fifteen minutes.
+
+The gateway alone sees as many different tokens, each of another user, before an upstream that answers at once; then
+todos alone as many different users. Tokens are EdDSA: the quickest to sign.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bench.load import LoadError, drive
+from bench.long import keep
+from bench.messages import signed, with_token
+from bench.ours import start_gateway, start_todos
+from bench.stage import AUDIENCE, Running, Stage, fill, open_stage
+from bench.usage import resident_bytes
+from devtools.processes import LOOPBACK, free_port
+from devtools.testing.tokens import Signer
+
+ISSUER = "https://soak.example"
+BEGIN, END = 100_000, 1_000_000
+SECONDS = 15
+"""Of one run of load: a signature for todos lives twice as long."""
+CONNECTIONS = 16
+FIRST_GUESS = 2_000
+"""Requests a second, until one run has told."""
+MIB = 1 << 20
+
+type NewRequests = Callable[[int, int], Sequence[bytes]]
+"""So many, numbered from so on."""
+
+
+def main() -> int:
+    with open_stage() as stage:
+        signer = Signer(kid="soak", algorithm="EdDSA", private=Ed25519PrivateKey.generate())
+        gateway = _gateway(stage, signer)
+        found = {"gateway": _soaked("gateway", gateway, lambda first, count: _with_tokens(signer, first, count))}
+        gateway.child.stop()
+        fill(stage)
+        found["todos"] = _soaked("todos", start_todos(stage), lambda first, count: _of_users(stage, first, count))
+    keep("soak", dict(found))
+    return 0
+
+
+def _soaked(name: str, running: Running, new_requests: NewRequests) -> dict[str, object]:
+    """Resident MiB by the number of requests, and how the last compares with that at 100 000."""
+    sent, rate, made = 0, FIRST_GUESS, 0
+    memory: dict[int, float] = {}
+    while sent < END:
+        enough = int(rate * SECONDS * 1.5)
+        load = drive(running.port, new_requests(made, enough), CONNECTIONS, SECONDS)
+        load.check(name)
+        if load.requests > enough:
+            raise LoadError("a token was sent twice: the guess of the rate was too low")
+        made, sent, rate = made + enough, sent + load.requests, max(int(load.per_second), 1)
+        memory[sent] = resident_bytes(running.child.pid) / MIB
+        print(f"  {name}: {sent:,} requests, {memory[sent]:.1f} MiB", flush=True)
+    settled = {count: mib for count, mib in memory.items() if count >= BEGIN}
+    first = next(iter(settled.values()))
+    growth = memory[sent] / first - 1
+    print(f"{name}: {first:.1f} MiB after the first {BEGIN:,}, {memory[sent]:.1f} at the end, {growth:+.1%}")
+    return {"resident_mib": {f"{count}": round(mib, 1) for count, mib in memory.items()}, "growth": round(growth, 4)}
+
+
+def _gateway(stage: Stage, signer: Signer) -> Running:
+    port = free_port()
+    key_set = json.dumps({"keys": [signer.jwk()]})
+    command = [sys.executable, "-m", "bench.upstream", str(port), key_set]
+    stage.start("keys", command, port, {}, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    return start_gateway(
+        stage,
+        stage.upstream_port,
+        issuer=ISSUER,
+        jwks_url=f"http://{LOOPBACK}:{port}/jwks.json",
+        algorithms="EdDSA",
+    )
+
+
+def _with_tokens(signer: Signer, first: int, count: int) -> list[bytes]:
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 3600}
+    return [
+        with_token(signer.token({**claims, "sub": f"user-{number}", "jti": str(uuid4())}))
+        for number in range(first, first + count)
+    ]
+
+
+def _of_users(stage: Stage, first: int, count: int) -> list[bytes]:
+    return [signed(stage.keyring, f"soaked-{number}") for number in range(first, first + count)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
