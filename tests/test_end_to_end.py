@@ -14,7 +14,7 @@ from tests.pair import Pair
 
 JSON = {"Content-Type": "application/json"}
 ABSENT = "/v1/todos/0192f672-b56e-7c11-8f5e-3b1d2a6c9e04"
-pytestmark = pytest.mark.xdist_group("pair")
+pytestmark = [pytest.mark.xdist_group("pair")]
 
 
 @pytest.fixture
