@@ -9,6 +9,7 @@ import httpx
 import psycopg
 import pytest
 
+from runtime import logs
 from services.todos.tests.serving import Client, Running
 from todos.statements import QUOTA
 
@@ -383,16 +384,18 @@ async def test_no_user_has_more_live_todos_than_the_quota(alice: Client, superus
 
 
 async def test_requests_are_counted_by_template_and_logged_without_the_user(
-    service: Running, alice: Client, caplog: pytest.LogCaptureFixture
+    service: Running, alice: Client, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level("INFO", "todos.request")
     todo = await alice.create()
     await alice.get(path(todo))
+    logs.flush()
     labels = {"route": "/v1/todos/{todo_id}", "method": "GET", "status": "200"}
     assert service.registry.get_sample_value("todos_requests_total", labels) == 1
-    (record,) = [record for record in caplog.records if getattr(record, "fields", {}).get("route") == labels["route"]]
-    fields = record.__dict__["fields"]
-    assert fields["status"] == 200
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (fields,) = [line for line in lines if line["route"] == labels["route"]]
+    assert (fields["service"], fields["logger"], fields["message"]) == ("todos", "todos.request", "request")
+    assert (fields["method"], fields["status"]) == ("GET", 200)
     assert len(fields["user"]) == 16
     assert alice.user not in str(fields)
     assert todo["id"] not in str(fields)

@@ -15,6 +15,7 @@ from todos.preconditions import Condition, strong_tag
 from todos.statements import KnownRow, ShownRow, TodoRow
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_ADDRESS = frozenset({b"host", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto"})
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _CACHING = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -34,7 +35,7 @@ class Answer(Response):
 
 def base_url(headers: Headers) -> str:
     """Where the caller found this API: as the gateway forwards it, or else as this request came."""
-    given = {name: value.decode("latin-1") for name, value in headers}
+    given = {name: value.decode("latin-1") for name, value in headers if name in _ADDRESS}
     scheme = given.get(b"x-forwarded-proto", "http")
     hosts = (given.get(b"x-forwarded-host", ""), given.get(b"host", ""), "localhost")
     prefix = given.get(b"x-forwarded-prefix", "").rstrip("/")

@@ -2,15 +2,15 @@
 
 import functools
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from runtime.metrics import Counts, Durations
 from todos.database import Database
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REFUSALS = ("missing", "malformed", "unknown_key", "signature", "expired", "not_yet_valid", "digest", "replay")
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Metrics:
@@ -20,15 +20,14 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._requests = Counter(
-            "todos_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
+        self.requests = Counts(
+            "todos_requests_total", "Requests answered", ["route", "method", "status"], self.registry
         )
-        self._duration = Histogram(
+        self.duration = Durations(
             "todos_request_duration_seconds",
             "From the head of the request to the end of the answer",
             ["route", "method"],
-            buckets=_BUCKETS,
-            registry=self.registry,
+            self.registry,
         )
         self._identity_refused = Counter(
             "todos_identity_refused", "Requests that did not prove their user", ["reason"], registry=self.registry
@@ -36,12 +35,6 @@ class Metrics:
         # a rate sees nothing of a first event that brings its own series
         for reason in _REFUSALS:
             self._identity_refused.labels(reason)
-
-    def observe_request(self, *, route: str, method: str, status: int, seconds: float) -> None:
-        """Count one answered request."""
-        known_method = method if method in _METHODS else "other"
-        self._requests.labels(route, known_method, str(status)).inc()
-        self._duration.labels(route, known_method).observe(seconds)
 
     def count_identity_refused(self, reason: str) -> None:
         """Count one request that did not prove its user."""
@@ -59,6 +52,11 @@ class Metrics:
             gauge.set_function(functools.partial(_pool_figure, database, key))
         fit = Gauge("todos_database_fit", "1 once role and schema were checked", registry=self.registry)
         fit.set_function(lambda: database.fit)
+
+
+def label_of(method: str) -> str:
+    """The method, or `other` for one that no route could know."""
+    return method if method in _METHODS else "other"
 
 
 def _pool_figure(database: Database, key: str) -> float:

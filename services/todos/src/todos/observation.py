@@ -1,15 +1,15 @@
 """The outermost layer: every answer is counted, logged and has an id, and no fault tells about itself."""
 
+import json
 import logging
 import time
-from typing import Any
 
 from runtime.asgi import App, Message, Receive, Scope, Send, respond
 from runtime.identifiers import new_uuid
-from runtime.logs import pseudonym
+from runtime.logs import RequestLog, pseudonym
 from runtime.problems import ProblemError, render
 from todos.caller import CALLER, REQUEST_ID, ROUTE
-from todos.metrics import Metrics
+from todos.metrics import Metrics, label_of
 
 UNROUTED = "unrouted"
 """The route label of what met no route, refused callers included."""
@@ -17,6 +17,8 @@ CLIENT_LEFT = 499
 """The status label of a request whose client left before the answer."""
 
 log = logging.getLogger("todos.request")
+requests = RequestLog("todos", log)
+_quoted = json.JSONEncoder().encode
 
 
 class Observed:
@@ -48,18 +50,15 @@ class Observed:
             self._tell(scope, status or CLIENT_LEFT, time.perf_counter() - started)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
-        route = scope.get(ROUTE, UNROUTED)
-        self._metrics.observe_request(route=route, method=scope["method"], status=status, seconds=seconds)
+        route, method = scope.get(ROUTE, UNROUTED), label_of(scope["method"])
+        self._metrics.requests.add(route, method, status)
+        self._metrics.duration.observe(seconds, route, method)
         caller = scope.get(CALLER)
-        fields: dict[str, Any] = {
-            "request_id": scope[REQUEST_ID],
-            "method": scope["method"],
-            "route": route,
-            "status": status,
-            "duration_ms": round(seconds * 1000, 3),
-            "user": pseudonym(caller.user_id) if caller else None,
-        }
-        log.info("request", extra={"fields": fields})
+        user = f'"{pseudonym(caller.user_id)}"' if caller else "null"
+        requests.write(
+            f'"request_id": {_quoted(scope[REQUEST_ID])}, "method": "{method}", "route": "{route}", '
+            f'"status": {status}, "duration_ms": {seconds * 1000:.3f}, "user": {user}'
+        )
 
 
 def internal_error() -> ProblemError:

@@ -8,8 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 
 import psycopg
 from psycopg.errors import AdminShutdown, CrashShutdown, DeadlockDetected, SerializationFailure
@@ -65,6 +64,9 @@ class Transaction:
             command.take(rows)
 
 
+type Work[Result] = Callable[[Transaction], Awaitable[Result]]
+
+
 class Scope:
     """One user's way to the database, and to nobody else's rows."""
 
@@ -87,11 +89,10 @@ class Scope:
                 return await self._read(command)
 
     async def _read[Row](self, command: Command[Row]) -> Sequence[Row]:
-        async with self._transaction() as transaction:
-            await transaction.read(command)
+        await self._in_transaction(lambda transaction: transaction.read(command))
         return command.rows
 
-    async def write[Result](self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+    async def write[Result](self, work: Work[Result]) -> Result:
         """Run `work` in one transaction; again from its start, where it lost against another one.
 
         `work` commits; where it raises instead, nothing has happened.
@@ -102,21 +103,18 @@ class Scope:
         with answering_unavailable():
             for _ in range(ATTEMPTS - 1):
                 try:
-                    async with self._transaction() as transaction:
-                        return await work(transaction)
+                    return await self._in_transaction(work)
                 except (SerializationFailure, DeadlockDetected):
                     continue
-            async with self._transaction() as transaction:
-                return await work(transaction)
+            return await self._in_transaction(work)
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Transaction]:
+    async def _in_transaction[Result](self, work: Work[Result]) -> Result:
         if not self._database.fit:
             raise unavailable()
         connection = await self._open_connection()
         guard = _Guard(connection, self._seconds)
         try:
-            yield Transaction(connection, self._user_id, self._statement_timeout)
+            return await work(Transaction(connection, self._user_id, self._statement_timeout))
         except psycopg.OperationalError as error:
             if guard.hung_up:
                 raise TimeoutError from None
