@@ -169,7 +169,9 @@ def test_the_purge_runs_as_a_job(stack: Composed) -> None:
 
 
 def test_the_command_of_the_readme_prints_a_token_that_is_good(stack: Composed, pair: Pair) -> None:
-    token = stack.compose("exec", "-T", "-e", "SUB=carol", "idp", "python", "-m", "devtools.token").strip()
+    command = "exec -T -e SUB=alice idp python -m devtools.token"
+    assert f"$(docker compose {command})" in (ROOT / "README.md").read_text()
+    token = stack.compose(*command.split()).strip()
     answer = pair.raw("GET", f"{pair.gateway}/v1/todos", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.json()) == (200, [])
 
