@@ -173,6 +173,30 @@ def test_the_service_can_write_nothing_that_it_runs(image: Image) -> None:
     assert [member.name for member in program if member.mode & 0o002 and not member.mode & 0o1000] == []
 
 
+ALLOWED = re.compile(
+    r"VERSION|requirements-build\.txt"
+    r"|(services|libs)/[a-z]+/(pyproject\.toml|requirements\.txt|src/.*)"
+    r"|services/todos/migrations/.*"
+    r"|devtools/(requirements\.txt|src/.*)"
+)
+
+
+def test_a_build_is_sent_only_what_it_may_use(tmp_path: Path) -> None:
+    require_docker()
+    name = f"context:test-{uuid.uuid4().hex[:8]}"
+    (tmp_path / "Dockerfile").write_text('FROM scratch\nCOPY . /context\nCMD ["none"]\n')
+    docker("build", "--quiet", f"--tag={name}", f"--file={tmp_path}/Dockerfile", ".", seconds=BUILD_SECONDS)
+    try:
+        held = contents(name)
+    finally:
+        docker("image", "rm", "--force", name)
+    sent = {
+        path.removeprefix("context/") for path, file in held.items() if path.startswith("context/") and file.isfile()
+    }
+    assert {"VERSION", "services/todos/src/todos/cli.py"} <= sent
+    assert [path for path in sent if not ALLOWED.fullmatch(path) or path.endswith(".pyc")] == []
+
+
 LEAST = ("--rm", "--read-only", "--network=none", "--cap-drop=ALL", "--security-opt=no-new-privileges:true")
 NO_SHELL = ("--volume=/dev/null:/usr/bin/dash:ro", "--volume=/dev/null:/usr/bin/bash:ro")
 
