@@ -9,6 +9,7 @@ import sys
 from bench.figures import LATENCY_RATIOS, RATIOS, ratios
 from bench.load import LoadError, wrk
 from bench.ours import judged_by_redis
+from bench.progress import tell
 from bench.record import RESULTS, Played, write_results
 from bench.rounds import FULL, QUICK, Pace, Suite, play
 from bench.stage import Stage, fill, open_stage
@@ -52,6 +53,7 @@ def measure(parts: tuple[str, ...], pace: Pace) -> Played:
         StartError: one of ours, or what all share, did not start.
     """
     played = Played()
+    tell("starting PostgreSQL, Valkey and the identity provider")
     with open_stage() as stage:
         if parts != ("gateway",):
             fill(stage)
@@ -81,7 +83,7 @@ def _run(suite: Suite, pace: Pace, played: Played) -> None:
 
 
 def _count(stage: Stage, played: Played) -> None:
-    print("  round trips: one request at a time", flush=True)
+    tell("round trips: one request at a time")
     played.trips = measure_trips(stage, played.skipped)
     print(trips_table(played.trips), flush=True)
 

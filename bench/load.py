@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from devtools.processes import LOOPBACK
+from devtools.processes import LOOPBACK, Child
 
 SCRIPT = Path(__file__).with_name("drive.lua")
 _GRACE_SECONDS = 30
@@ -46,11 +46,12 @@ class Load:
     def per_second(self) -> float:
         return self.requests * 1e6 / self.micros
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, server: Child) -> None:
         """Raises LoadError where a request was not answered with success, or none was answered at all."""
         if self.refused or self.broken or not self.requests:
             raise LoadError(
-                f"{name}: of {self.requests} requests {self.refused} were refused, {self.broken} connections broke"
+                f"{name}: of {self.requests} requests {self.refused} were refused, {self.broken} connections broke\n"
+                f"{server.last_lines(3)}"
             )
 
 

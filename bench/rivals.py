@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.messages import of_user, with_token
+from bench.progress import tell
 from bench.stage import AUDIENCE, HERE, PEERS_DATABASE, PROGRAMS, USERS, Running, Stage
 from devtools.processes import LOOPBACK, free_port
 
@@ -81,7 +82,7 @@ def _install_fastify() -> str | None:
     lock, installed = FASTIFY / "package-lock.json", FASTIFY / "node_modules" / ".package-lock.json"
     if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return None
-    print("Installing the Fastify peers by npm ci", flush=True)
+    tell("installing the Fastify peers by npm ci")
     try:
         finished = subprocess.run(
             ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"],  # noqa: S607 - found on PATH above

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.load import Load, drive
+from bench.progress import tell
 from bench.stage import Running
 from bench.usage import cpu_seconds, resident_bytes
 
 OURS, TEXTBOOK, FASTIFY, HAPROXY = "ours", "textbook", "fastify", "haproxy"
 LOW, HIGH = 1, 32
 """The connections at which latencies are told."""
-WARM_UP_RUNS = 8
-"""Of a second each, at most."""
 WARM_UP_REQUESTS = 5_000
 """More than a service that takes each request for one time alone can answer in a second on one core."""
 STILL_FALLING = 0.9
@@ -28,10 +27,14 @@ class Pace:
     rounds: int
     seconds: int
     lone_rounds: int
+    warm_up_runs: int
+    """Of a second each, at most."""
+    latencies_at: tuple[int, ...]
+    """Connections, beside those that costs are counted at."""
 
 
-QUICK = Pace(rounds=3, seconds=1, lone_rounds=1)
-FULL = Pace(rounds=7, seconds=4, lone_rounds=7)
+QUICK = Pace(rounds=3, seconds=1, lone_rounds=1, warm_up_runs=3, latencies_at=(LOW,))
+FULL = Pace(rounds=7, seconds=4, lone_rounds=7, warm_up_runs=10, latencies_at=(LOW, HIGH))
 
 
 @dataclass(frozen=True)
@@ -83,24 +86,24 @@ def play(suite: Suite, pace: Pace) -> list[Round]:
     Raises:
         LoadError: somebody refused a request.
     """
-    rates = {one.name: _warmed(suite, one) for one in suite.contenders}
+    rates = {one.name: _warmed(suite, one, pace) for one in suite.contenders}
     rounds = []
     for number in range(pace.rounds):
         first = number % len(suite.contenders)
         order = [*suite.contenders[first:], *suite.contenders[:first]]
         order = order[::-1] if number % 2 else order
-        _tell(suite, f"round {number + 1} of {pace.rounds}")
+        tell(f"{suite.title}: round {number + 1} of {pace.rounds}")
         rounds.append(
             {one.name: _sample(suite, one, pace, rates[one.name], lone=number < pace.lone_rounds) for one in order}
         )
     return rounds
 
 
-def _warmed(suite: Suite, one: Contender) -> float:
+def _warmed(suite: Suite, one: Contender, pace: Pace) -> float:
     """Requests a second, once a request costs no less than it did a second ago."""
-    _tell(suite, f"warming up {one.name}")
+    tell(f"{suite.title}: warming up {one.name}")
     cost, load = _run(suite, one, WARM_UP_REQUESTS, suite.connections, 1)
-    for _ in range(WARM_UP_RUNS - 1):
+    for _ in range(pace.warm_up_runs - 1):
         before = cost
         cost, load = _run(suite, one, WARM_UP_REQUESTS, suite.connections, 1)
         if cost > before * STILL_FALLING:
@@ -114,7 +117,7 @@ def _run(suite: Suite, one: Contender, enough: int, connections: int, seconds: i
     before = one.cpu_seconds
     load = drive(one.entry.port, requests, connections, seconds)
     cost = one.cpu_seconds - before
-    load.check(f"{suite.title}, {one.name}")
+    load.check(f"{suite.title}, {one.name}", one.entry.child)
     return cost * 1e6 / load.requests, load
 
 
@@ -122,7 +125,7 @@ def _sample(suite: Suite, one: Contender, pace: Pace, rate: float, *, lone: bool
     enough = int(rate * 2 * pace.seconds) + 1_000
     cpu_us, main = _run(suite, one, enough, suite.connections, pace.seconds)
     loads = {suite.connections: main}
-    for connections in (LOW, HIGH) if lone else ():
+    for connections in pace.latencies_at if lone else ():
         if connections not in loads:
             _, loads[connections] = _run(suite, one, enough, connections, pace.seconds)
     return Sample(
@@ -132,7 +135,3 @@ def _sample(suite: Suite, one: Contender, pace: Pace, rate: float, *, lone: bool
         p99_us={connections: load.p99_us for connections, load in loads.items()},
         resident_bytes=one.resident_bytes,
     )
-
-
-def _tell(suite: Suite, what: str) -> None:
-    print(f"  {suite.title}: {what}", flush=True)

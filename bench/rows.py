@@ -16,6 +16,7 @@ import psycopg
 from bench.long import keep
 from bench.messages import TODOS, signed
 from bench.ours import start_todos
+from bench.progress import tell
 from bench.stage import PROGRAMS, Stage, open_stage, write_todos
 from bench.trips import Client
 
@@ -36,7 +37,7 @@ class Pages:
 
     def __init__(self, stage: Stage, database: str, users: Sequence[str]) -> None:
         self._stage = stage
-        self._client = Client(start_todos(stage, database_url=stage.postgres.app_url(database)).port)
+        self._client = Client(stage.ready(start_todos(stage, database_url=stage.postgres.app_url(database))).port)
         self.targets = {
             "first": [(user, TODOS + PAGE) for user in users],
             "thousandth": [(user, TODOS + PAGE + b"&cursor=" + self._walk(user)) for user in users],
@@ -65,7 +66,7 @@ def main() -> int:
     with open_stage() as stage:
         for database, users in SIZES.items():
             _fill(stage, database, users)
-        print("  walking to the thousandth page", flush=True)
+        tell("walking to the thousandth page")
         pages = {
             database: Pages(stage, database, [f"user-{n}" for n in range(min(users, ASKED_USERS))])
             for database, users in SIZES.items()
@@ -93,7 +94,6 @@ def _fill(stage: Stage, database: str, users: int) -> None:
         "TODOS_DATABASE_URL": stage.postgres.app_url(database),
     }
     stage.run("migration", [PROGRAMS / "todos", "migrate"], urls)
-    began = time.monotonic()
     with psycopg.connect(stage.postgres.superuser_url(database), autocommit=True) as connection:
         connection.execute("SET maintenance_work_mem = '1GB'")
         # built anew at the end: ten times as fast as row by row
@@ -104,13 +104,10 @@ def _fill(stage: Stage, database: str, users: int) -> None:
             connection.execute(f"DROP INDEX {name}".encode())
         for batch in itertools.batched(range(users), BATCH_USERS, strict=False):
             write_todos(connection, [f"user-{number}" for number in batch], TODOS_OF_A_USER)
-            print(
-                f"  {database}: {(batch[-1] + 1) * TODOS_OF_A_USER:,} rows, {time.monotonic() - began:.0f} s",
-                flush=True,
-            )
+            tell(f"{database}: {(batch[-1] + 1) * TODOS_OF_A_USER:,} rows")
         for name, definition in indexes:
             connection.execute(definition.encode())
-            print(f"  {database}: {name}, {time.monotonic() - began:.0f} s", flush=True)
+            tell(f"{database}: {name}")
         connection.execute("VACUUM ANALYZE")
 
 

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.load import LoadError, drive
 from bench.long import keep
-from bench.messages import signed, with_token
+from bench.messages import message, signed, with_token
 from bench.ours import start_gateway, start_todos
+from bench.progress import tell
 from bench.stage import AUDIENCE, Running, Stage, fill, open_stage
 from bench.usage import resident_bytes
 from devtools.processes import LOOPBACK, free_port
@@ -37,11 +38,13 @@ type NewRequests = Callable[[int, int], Sequence[bytes]]
 def main() -> int:
     with open_stage() as stage:
         signer = Signer(kid="soak", algorithm="EdDSA", private=Ed25519PrivateKey.generate())
-        gateway = _gateway(stage, signer)
+        gateway = stage.ready(_gateway(stage, signer))
         found = {"gateway": _soaked("gateway", gateway, lambda first, count: _with_tokens(signer, first, count))}
         gateway.child.stop()
         fill(stage)
-        found["todos"] = _soaked("todos", start_todos(stage), lambda first, count: _of_users(stage, first, count))
+        found["todos"] = _soaked(
+            "todos", stage.ready(start_todos(stage)), lambda first, count: _of_users(stage, first, count)
+        )
     keep("soak", dict(found))
     return 0
 
@@ -53,12 +56,12 @@ def _soaked(name: str, running: Running, new_requests: NewRequests) -> dict[str,
     while sent < END:
         enough = int(rate * SECONDS * 1.5)
         load = drive(running.port, new_requests(made, enough), CONNECTIONS, SECONDS)
-        load.check(name)
+        load.check(name, running.child)
         if load.requests > enough:
             raise LoadError("a token was sent twice: the guess of the rate was too low")
         made, sent, rate = made + enough, sent + load.requests, max(int(load.per_second), 1)
         memory[sent] = resident_bytes(running.child.pid) / MIB
-        print(f"  {name}: {sent:,} requests, {memory[sent]:.1f} MiB", flush=True)
+        tell(f"{name}: {sent:,} requests, {memory[sent]:.1f} MiB")
     settled = {count: mib for count, mib in memory.items() if count >= BEGIN}
     first = next(iter(settled.values()))
     growth = memory[sent] / first - 1
@@ -70,7 +73,7 @@ def _gateway(stage: Stage, signer: Signer) -> Running:
     port = free_port()
     key_set = json.dumps({"keys": [signer.jwk()]})
     command = [sys.executable, "-m", "bench.upstream", str(port), key_set]
-    stage.start("keys", command, port, {}, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    stage.ready(stage.start("keys", command, port, {}, message("GET", b"/", [])))
     return start_gateway(
         stage,
         stage.upstream_port,

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt import PyJWKSet
 
-from bench.messages import status
+from bench.messages import message, status
 from devtools.postgres import DATABASE, LocalPostgres
 from devtools.processes import LOOPBACK, Child, free_port, run_to_end, wait_until
 from devtools.token import fetch_token
@@ -38,10 +38,11 @@ _ANSWER = '{"id":"0192f7c0-0000-7000-8000-000000000000","title":"Buy milk","desc
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers: its process and its ports."""
+    """A server: its process and its ports, and the request that it answers with success once it is ready."""
 
     child: Child
     port: int
+    question: bytes
     admin_port: int | None = None
 
 
@@ -78,7 +79,7 @@ class Stage:
             command: list[str | Path] = [nginx, "-p", self.folder, "-c", configuration]
         else:
             command = [sys.executable, "-m", "bench.upstream", str(port), _ANSWER]
-        return self.start("upstream", command, port, {}, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").port
+        return self.ready(self.start("upstream", command, port, {}, message("GET", b"/", []))).port
 
     def start(
         self,
@@ -89,16 +90,24 @@ class Stage:
         question: bytes,
         admin_port: int | None = None,
     ) -> Running:
-        """Start a server and return once it answers `question` with success, on its admin port where it has one.
+        """Start a server; `question` goes to its admin port where it has one.
 
         Raises:
-            StartError: it was not.
+            StartError: the program is not there or may not run.
         """
         log = self.folder / f"{next(self.logs)}-{name}.log"
         child = Child(name, command, log, environment={**os.environ, **environment})
         self.stack.callback(child.stop)
-        wait_until(_answered(admin_port or port, question), child, READY_SECONDS)
-        return Running(child, port, admin_port)
+        return Running(child, port, question, admin_port)
+
+    def ready(self, running: Running) -> Running:
+        """The same, once it answers.
+
+        Raises:
+            StartError: it does not.
+        """
+        wait_until(_answered(running.admin_port or running.port, running.question), running.child, READY_SECONDS)
+        return running
 
     def run(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
         """Run a program to its good end."""
@@ -130,7 +139,7 @@ def _start_provider(stage: Stage) -> None:
     port = free_port()
     stage.issuer = f"http://{LOOPBACK}:{port}"
     command = [sys.executable, "-m", "devtools.idp", "--port", str(port)]
-    stage.start("provider", command, port, {}, b"GET /jwks.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    stage.ready(stage.start("provider", command, port, {}, message("GET", b"/jwks.json", [])))
     key_set = PyJWKSet.from_dict(httpx.get(f"{stage.issuer}/jwks.json", trust_env=False).json())
     key = cast(RSAPublicKey, key_set.keys[0].key)
     stage.public_key = stage.folder / "provider.pem"

@@ -8,7 +8,8 @@ from functools import partial
 from bench.figures import Spread, plain
 from bench.long import keep
 from bench.ours import start_gateway, start_todos
-from bench.stage import Running, fill, open_stage
+from bench.progress import tell
+from bench.stage import Running, Stage, fill, open_stage
 
 REPEATS = 9
 
@@ -17,21 +18,21 @@ def main() -> int:
     with open_stage() as stage:
         fill(stage)
         found = {
-            "gateway_seconds": plain(_spread("gateway", partial(start_gateway, stage, stage.upstream_port))),
-            "todos_seconds": plain(_spread("todos", partial(start_todos, stage))),
+            "gateway_seconds": plain(_spread(stage, "gateway", partial(start_gateway, stage, stage.upstream_port))),
+            "todos_seconds": plain(_spread(stage, "todos", partial(start_todos, stage))),
         }
     keep("startup", {**found, "repeats": REPEATS})
     return 0
 
 
-def _spread(name: str, start: Callable[[], Running]) -> Spread | None:
+def _spread(stage: Stage, name: str, start: Callable[[], Running]) -> Spread | None:
     taken = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        running = start()
+        running = stage.ready(start())
         taken.append(time.perf_counter() - began)
         running.child.stop()
-        print(f"  {name}: ready after {taken[-1]:.2f} s", flush=True)
+        tell(f"{name}: ready after {taken[-1]:.2f} s")
     spread = Spread.of(taken)
     print(f"{name}: {spread} s")
     return spread

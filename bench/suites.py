@@ -1,9 +1,12 @@
 """Who does which work beside whom."""
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Concatenate
 
 from bench.messages import LIST, NEW_TODO, TODOS, of_user, signed, with_token
 from bench.ours import start_gateway, start_todos
+from bench.progress import tell
 from bench.refusals import check_refusals
 from bench.rivals import MissingError, fastify_gateway, fastify_todos, haproxy, textbook_gateway, textbook_todos
 from bench.rounds import FASTIFY, HAPROXY, OURS, TEXTBOOK, Contender, NewRequests, Suite
@@ -28,6 +31,7 @@ def gateway_suite(stage: Stage, skipped: Skipped) -> Suite:
     peers = {TEXTBOOK: textbook_gateway, FASTIFY: fastify_gateway, HAPROXY: haproxy}
     contenders = [one(OURS, start_gateway(stage, upstream))]
     contenders += [one(name, running) for name, running in available("gateway", peers, skipped, stage, upstream)]
+    stage.ready(contenders[0].entry)
     for contender in contenders:
         check_refusals(contender.name, contender.entry, stage)
     return Suite("gateway", "the gateway hop", 32, contenders)
@@ -38,6 +42,7 @@ def todos_suites(stage: Stage, skipped: Skipped) -> list[Suite]:
     ours = start_todos(stage)
     peers = {TEXTBOOK: textbook_todos, FASTIFY: fastify_todos}
     others = list(available("todos", peers, skipped, stage))
+    stage.ready(ours)
 
     def signed_lists(_enough: int) -> list[bytes]:
         return [signed(stage.keyring, user) for user in USERS]
@@ -63,29 +68,42 @@ def pair_suite(stage: Stage) -> Suite:
     """Gateway and todo service together: the list of 20, of twenty users."""
     requests = [with_token(token) for token in stage.tokens]
 
-    def pair(name: str, todos: Running, start: Callable[[Stage, int], Running]) -> Contender:
-        gateway = start(stage, todos.port)
+    def pair(name: str, todos: Running, gateway: Running) -> Contender:
+        stage.ready(gateway)
         return Contender(name, gateway, [gateway, todos], lambda _: requests)
 
+    ours, textbook = start_todos(stage), textbook_todos(stage)
+    fronts = start_gateway(stage, ours.port), textbook_gateway(stage, textbook.port)
     return Suite(
         "pair",
         "gateway and todos together",
         32,
-        [pair(OURS, start_todos(stage), start_gateway), pair(TEXTBOOK, textbook_todos(stage), textbook_gateway)],
+        [pair(OURS, stage.ready(ours), fronts[0]), pair(TEXTBOOK, stage.ready(textbook), fronts[1])],
     )
 
 
 def available[**Arguments](
     suite: str,
-    peers: Mapping[str, Callable[Arguments, Running]],
+    peers: Mapping[str, Callable[Concatenate[Stage, Arguments], Running]],
     skipped: Skipped,
+    stage: Stage,
     *arguments: Arguments.args,
     **named: Arguments.kwargs,
-) -> Iterable[tuple[str, Running]]:
+) -> Iterator[tuple[str, Running]]:
     """Start those of `peers` that can be had here, and note the others."""
+    begun: dict[str, Running] = {}
     for name, start in peers.items():
-        try:
-            yield name, start(*arguments, **named)
-        except (MissingError, StartError) as error:
-            skipped[f"{suite}: {name}"] = str(error)
-            print(f"  skipped {name}: {error}", flush=True)
+        with _noted(f"{suite}: {name}", skipped):
+            begun[name] = start(stage, *arguments, **named)
+    for name, running in begun.items():
+        with _noted(f"{suite}: {name}", skipped):
+            yield name, stage.ready(running)
+
+
+@contextlib.contextmanager
+def _noted(peer: str, skipped: Skipped) -> Iterator[None]:
+    try:
+        yield
+    except (MissingError, StartError) as error:
+        skipped[peer] = str(error)
+        tell(f"skipped {peer}: {error}")

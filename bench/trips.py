@@ -88,7 +88,10 @@ def measure_trips(stage: Stage, skipped: Skipped) -> Trips:
         LoadError: somebody refused a request.
     """
     trips = Trips()
-    with relay(stage.postgres.app_url()) as way, _serving(start_todos(stage, database_url=way.url)) as client:
+    with (
+        relay(stage.postgres.app_url()) as way,
+        _serving(stage.ready(start_todos(stage, database_url=way.url))) as client,
+    ):
         trips.database[OURS] = {
             what: _trip(client, way, requests) for what, requests in _our_requests(stage, client).items()
         }
@@ -102,7 +105,7 @@ def measure_trips(stage: Stage, skipped: Skipped) -> Trips:
                 }
                 trips.database[name] = {what: _trip(client, way, one) for what, one in requests.items()}
     with relay(stage.valkey.url) as way:
-        gateway = start_gateway(stage, stage.upstream_port, redis_url=way.url)
+        gateway = stage.ready(start_gateway(stage, stage.upstream_port, redis_url=way.url))
         with _serving(gateway) as client:
             trips.redis = _turns(client, way, lambda: with_token(stage.tokens[0]))
     return trips

@@ -4,6 +4,7 @@ import pytest
 
 from bench.load import Load, LoadError
 from bench.messages import NEW_TODO, TODOS, signed
+from devtools.processes import Child
 from identity import Keyring, verify
 
 KEYS = Keyring.parse("bench:" + "A" * 43)
@@ -22,11 +23,13 @@ def test_a_run_that_told_nothing_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("fault", [{"refused": 1}, {"broken": 1}, {"requests": 0}])
-def test_a_run_with_a_refused_request_does_not_count(fault: dict[str, int]) -> None:
+def test_a_run_with_a_refused_request_does_not_count(fault: dict[str, int], tmp_path: Path) -> None:
+    server = Child("server", ["echo", "its last words"], tmp_path / "log")
+    server.ended_within(10)
     given = {"requests": 100, "micros": 1, "p50_us": 1, "p99_us": 1, "refused": 0, "broken": 0}
-    Load(**given).check("ours")
-    with pytest.raises(LoadError, match="ours"):
-        Load(**{**given, **fault}).check("ours")
+    Load(**given).check("ours", server)
+    with pytest.raises(LoadError, match=r"(?s)ours.*its last words"):
+        Load(**{**given, **fault}).check("ours", server)
 
 
 def test_signed_requests_are_proven_by_the_library_and_each_has_a_proof_of_its_own() -> None:
