@@ -63,6 +63,15 @@ def runbook_queries(page: Path) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line]
 
 
+def asked() -> list[str]:
+    """Every expression: of rules, panels and runbooks."""
+    return [
+        *(rule["expr"] for rule in rules()),
+        *(expression for _, expression in panel_expressions()),
+        *(query for page in RUNBOOKS for query in runbook_queries(page)),
+    ]
+
+
 def filled_in(expression: str) -> str:
     for variable, value in VARIABLES.items():
         expression = expression.replace(variable, value)
@@ -91,10 +100,11 @@ def measured(expression: str) -> list[str]:
 
 
 def _parts(expression: str) -> list[str]:
-    """Split at the set operators that stand in no parentheses."""
+    """Split at the set operators that stand in no parentheses and no string."""
     parts, start = [], 0
-    for operator in _SET_OPERATOR.finditer(expression):
-        if not _depth(expression[: operator.start()]):
+    masked = _STRINGS.sub(lambda string: "_" * len(string[0]), expression)
+    for operator in _SET_OPERATOR.finditer(masked):
+        if not _depth(masked[: operator.start()]):
             parts.append(expression[start : operator.start()])
             start = operator.end()
     return [*parts, expression[start:]]

@@ -62,22 +62,13 @@ def test_nothing_asks_for_a_metric_that_is_not_there(pair: Pair) -> None:
     for family in families:
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}.get(family.type, [""])
         known |= {family.name + suffix for suffix in suffixes}
-    asked = {name for rule in observability.rules() for name in observability.metric_names(rule["expr"])}
-    asked |= {name for _, expr in observability.panel_expressions() for name in observability.metric_names(expr)}
-    asked |= {
-        name
-        for page in observability.RUNBOOKS
-        for query in observability.runbook_queries(page)
-        for name in observability.metric_names(query)
-    }
+    asked = {name for expression in observability.asked() for name in observability.metric_names(expression)}
     assert asked
     assert asked - known == set()
 
 
 def test_every_recorded_series_is_used() -> None:
-    expressions = [rule["expr"] for rule in observability.rules()]
-    expressions += [expression for _, expression in observability.panel_expressions()]
-    used = {name for expression in expressions for name in observability.metric_names(expression)}
+    used = {name for expression in observability.asked() for name in observability.metric_names(expression)}
     assert observability.recorded() <= used
 
 
