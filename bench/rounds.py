@@ -34,7 +34,7 @@ class Pace:
 
 
 QUICK = Pace(rounds=3, seconds=1, lone_rounds=1, warm_up_runs=3, latencies_at=(LOW,))
-FULL = Pace(rounds=7, seconds=4, lone_rounds=7, warm_up_runs=10, latencies_at=(LOW, HIGH))
+FULL = Pace(rounds=7, seconds=3, lone_rounds=7, warm_up_runs=10, latencies_at=(LOW, HIGH))
 
 
 @dataclass(frozen=True)
