@@ -4,10 +4,11 @@ from starlette.requests import Request
 
 from runtime.asgi import Receive
 from runtime.asgi import Scope as ASGIScope
+from runtime.identifiers import is_canonical_uuid
 from todos.caller import CALLER, Caller
 from todos.database import Database
 from todos.scope import Scope
-from todos.store import Todos
+from todos.store import Todos, not_found
 
 
 class Asked(Request):
@@ -19,6 +20,14 @@ class Asked(Request):
         self.raw_query: bytes = scope["query_string"]
         self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._database: Database = scope["app"].state.database
+
+    @property
+    def todo_id(self) -> str:
+        """The id in the path. Raises `not_found` where it can be nobody's."""
+        todo_id: str = self.path_params["todo_id"]
+        if not is_canonical_uuid(todo_id):
+            raise not_found()
+        return todo_id
 
     @property
     def todos(self) -> Todos:

@@ -12,7 +12,7 @@ from runtime.problems import ProblemError, render
 from todos.asked import Asked
 from todos.caller import REQUEST_ID, ROUTE
 
-type Handler = Callable[..., Awaitable[Response]]
+type Handler = Callable[[Asked], Awaitable[Response]]
 type Methods = dict[str, Handler]
 
 
@@ -26,7 +26,7 @@ class Api(FastAPI):
 
 
 class Dispatcher:
-    """Calls a handler with what is `Asked` and the parts of the path, and answers what it returns or raises.
+    """Calls a handler with what is `Asked`, and answers what it returns or raises.
 
     What is no `ProblemError` goes on to the caller.
     """
@@ -43,23 +43,22 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            handler, parts = self._find(scope)
-            answer = await handler(Asked(scope, receive), **parts)
+            answer = await self._find(scope)(Asked(scope, receive))
         except ProblemError as problem:
             await respond(send, *render(problem, scope[REQUEST_ID]))
             return
         await answer(scope, receive, send)
 
-    def _find(self, scope: Scope) -> tuple[Handler, dict[str, str]]:
+    def _find(self, scope: Scope) -> Handler:
         path = scope["path"]
         methods = self._fixed.get(path)
         if methods is not None:
             scope[ROUTE] = path
-            return _of_method(methods, scope["method"]), {}
+            return _of_method(methods, scope["method"])
         for template, (pattern, methods) in self._templates.items():
             if found := pattern.fullmatch(path):
-                scope[ROUTE] = template
-                return _of_method(methods, scope["method"]), found.groupdict()
+                scope[ROUTE], scope["path_params"] = template, found.groupdict()
+                return _of_method(methods, scope["method"])
         raise ProblemError("not_found", "There is no such route.")
 
 

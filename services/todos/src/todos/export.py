@@ -16,25 +16,36 @@ from todos.scope import Scope
 from todos.sheet import Sheet
 from todos.statements import Command, TodoRow, Value
 from todos.todolist import TodoList
-from todos.vtodo import Calendar
 
 BATCH = 100
 
-FORMATS: dict[str, type[Calendar] | type[Sheet] | type[TodoList]] = {
-    "application/json": TodoList,
-    "text/calendar": Calendar,
-    "text/csv": Sheet,
-}
+MEDIA_TYPES = ("application/json", "text/calendar", "text/csv")
 
 
 class Format(Protocol):
     """One document, written from its start to its end."""
+
+    media_type: bytes
+    filename: str
 
     def opening(self) -> bytes: ...
 
     def batch(self, rows: Sequence[TodoRow]) -> bytes: ...
 
     def closing(self) -> bytes: ...
+
+
+def form_of(media_type: str, base: str) -> Format:
+    """The form of one of `MEDIA_TYPES`, of todos that are found at `base`; takes a while, the first time."""
+    match media_type:
+        case "text/calendar":
+            from todos.vtodo import Calendar  # noqa: PLC0415 - its library would lengthen every start
+
+            return Calendar()
+        case "text/csv":
+            return Sheet()
+        case _:
+            return TodoList(base)
 
 
 async def batches(scope: Scope, filters: Filters, *, deleted: bool) -> AsyncIterator[Sequence[TodoRow]]:

@@ -1,10 +1,11 @@
 """The routes of the contract, each from its parameters to its answer."""
 
+# ruff: noqa: FAST003 - `Asked` reads the parts of a path
+
 import asyncio
 
 from fastapi import APIRouter, Response
 
-from runtime.identifiers import is_canonical_uuid
 from todos import answers, bodies, bulk, cursor, export, idempotency, importing
 from todos.asked import Asked
 from todos.changes import changes_query, read_changes
@@ -13,7 +14,6 @@ from todos.negotiation import preferred
 from todos.parameters import export_query, filter_query, list_query, no_parameters
 from todos.preconditions import condition, strong_tag, weak_tag
 from todos.stats import read_stats
-from todos.store import not_found
 
 IF_MATCH, IF_NONE_MATCH = b"if-match", b"if-none-match"
 
@@ -54,45 +54,45 @@ async def delete_todos(asked: Asked) -> Response:
 
 
 @router.get("/v1/todos/{todo_id}")
-async def get_todo(asked: Asked, todo_id: str) -> Response:
+async def get_todo(asked: Asked) -> Response:
     no_parameters(asked.raw_query)
     if_none_match = condition(asked.raw_headers, IF_NONE_MATCH)
-    row = await asked.todos.get(_known(todo_id))
+    row = await asked.todos.get(asked.todo_id)
     unchanged = answers.unchanged(strong_tag(row.version), if_none_match, asked.caller.request_id)
     return unchanged or answers.one(row, asked.raw_headers, asked.caller.request_id)
 
 
 @router.put("/v1/todos/{todo_id}")
-async def put_todo(asked: Asked, todo_id: str) -> Response:
+async def put_todo(asked: Asked) -> Response:
     no_parameters(asked.raw_query)
     fields = bodies.whole(asked.raw_headers, asked.caller.body)
     if_match, if_none_match = condition(asked.raw_headers, IF_MATCH), condition(asked.raw_headers, IF_NONE_MATCH)
-    row, is_new = await asked.todos.put(_known(todo_id), fields, if_match, if_none_match)
+    row, is_new = await asked.todos.put(asked.todo_id, fields, if_match, if_none_match)
     answer = answers.created if is_new else answers.one
     return answer(row, asked.raw_headers, asked.caller.request_id)
 
 
 @router.patch("/v1/todos/{todo_id}")
-async def patch_todo(asked: Asked, todo_id: str) -> Response:
+async def patch_todo(asked: Asked) -> Response:
     no_parameters(asked.raw_query)
     changes = bodies.patch(asked.raw_headers, asked.caller.body)
     if_match = condition(asked.raw_headers, IF_MATCH)
-    row = await asked.todos.patch(_known(todo_id), changes, if_match)
+    row = await asked.todos.patch(asked.todo_id, changes, if_match)
     return answers.one(row, asked.raw_headers, asked.caller.request_id)
 
 
 @router.delete("/v1/todos/{todo_id}")
-async def delete_todo(asked: Asked, todo_id: str) -> Response:
+async def delete_todo(asked: Asked) -> Response:
     no_parameters(asked.raw_query)
     if_match = condition(asked.raw_headers, IF_MATCH)
-    await asked.todos.delete(_known(todo_id), if_match)
+    await asked.todos.delete(asked.todo_id, if_match)
     return answers.no_content(asked.caller.request_id)
 
 
 @router.post("/v1/todos/{todo_id}/restore")
-async def restore_todo(asked: Asked, todo_id: str) -> Response:
+async def restore_todo(asked: Asked) -> Response:
     no_parameters(asked.raw_query)
-    row = await asked.todos.restore(_known(todo_id))
+    row = await asked.todos.restore(asked.todo_id)
     return answers.one(row, asked.raw_headers, asked.caller.request_id)
 
 
@@ -119,7 +119,8 @@ async def erase_me(asked: Asked) -> Response:
 @router.get("/v1/export")
 async def export_todos(asked: Asked) -> Response:
     filters, deleted = export_query(asked.raw_query)
-    form = export.FORMATS[preferred(asked.raw_headers, list(export.FORMATS))](answers.base_url(asked.raw_headers))
+    media_type, base = preferred(asked.raw_headers, export.MEDIA_TYPES), answers.base_url(asked.raw_headers)
+    form = await asyncio.to_thread(export.form_of, media_type, base)
     found = await export.begun(export.batches(asked.scoped, filters, deleted=deleted))
     pieces = export.written(found, form)
     return answers.streamed(pieces, form.media_type, form.filename, asked.caller.request_id)
@@ -132,9 +133,3 @@ async def import_todos(asked: Asked) -> Response:
     items = await asyncio.to_thread(importing.read_items, asked.raw_headers, asked.caller.body)
     imported = await importing.put_all(asked.scoped, items)
     return answers.figures(imported._asdict(), asked.caller.request_id)
-
-
-def _known(todo_id: str) -> str:
-    if not is_canonical_uuid(todo_id):
-        raise not_found()
-    return todo_id

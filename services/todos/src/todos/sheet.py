@@ -23,9 +23,6 @@ class Sheet:
     media_type = b"text/csv; charset=utf-8; header=present"
     filename = "todos.csv"
 
-    def __init__(self, _base: str) -> None:
-        pass
-
     def opening(self) -> bytes:
         return _lines([COLUMNS])
 

@@ -23,7 +23,7 @@ class Calendar:
     media_type = b"text/calendar; charset=utf-8"
     filename = "todos.ics"
 
-    def __init__(self, _base: str) -> None:
+    def __init__(self) -> None:
         self._told: set[str] = set()
 
     def opening(self) -> bytes:
