@@ -4,6 +4,7 @@ QUICK=1 makes it short. ONLY=gateway,todos,pair,trips runs parts, and then write
 """
 
 import os
+import signal
 import sys
 
 from bench.figures import LATENCY_RATIOS, RATIOS, ratios
@@ -33,12 +34,15 @@ def main() -> int:
     if unknown := set(parts) - set(PARTS):
         print(f"ONLY takes {', '.join(PARTS)}, not {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # for what was started to be stopped
     pace = QUICK if os.environ.get("QUICK") else FULL
     try:
         played = measure(parts, pace)
     except (LoadError, StartError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     if parts == PARTS:
         write_results(played, pace)
         print(f"\nWritten: {RESULTS.relative_to(RESULTS.parent.parent)}/latest.json and latest.svg")
