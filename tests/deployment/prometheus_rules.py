@@ -1,5 +1,6 @@
 """The rules and dashboards of deploy/observability, and what their expressions ask for."""
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ _SET_OPERATOR = re.compile(r"\s*\b(?:and|or|unless)\b(?:\s+on\s*\(\s*\))?")
 _COMPARISON = re.compile(r"\s*(?:==|!=|<=|>=|<|>)\s*[\d.* ]+$")
 
 
+@functools.cache
 def rules() -> list[dict[str, Any]]:
     """Every rule, recording or alerting."""
     documents = [yaml.safe_load(path.read_text()) for path in RULE_FILES]
@@ -40,6 +42,7 @@ def recorded() -> set[str]:
     return {rule["record"] for rule in rules() if "record" in rule}
 
 
+@functools.cache
 def dashboards() -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in DASHBOARD_FILES}
 
