@@ -17,11 +17,11 @@ from uuid import uuid4
 import httpx
 
 LOOPBACK = "127.0.0.1"
-LAG_ANSWERS = 20
+LAG_ANSWERS = 8
 """How much traffic there is, some of it to the stopping process, before every router knows that it stops."""
-EVENT_SECONDS = 45
+EVENT_SECONDS = 60
 POLL_SECONDS = 0.02
-PAUSE_SECONDS = 0.06
+PAUSE_SECONDS = 0.05
 """Between two requests of a client: steady, and not a load test."""
 
 
@@ -148,9 +148,8 @@ class Deployment:
         self.service.endpoints.append(pod)
         return pod
 
-    async def roll(self, traffic: "Traffic", **changes: str) -> None:
-        """Replace every pod in turn by one with these settings changed; return when no old one is left."""
-        self.settings |= changes
+    async def roll(self, traffic: "Traffic") -> None:
+        """Replace every pod in turn by one with the settings as they are now; return when no old one is left."""
         going = []
         for old in list(self.pods):
             await self.add()
@@ -174,7 +173,7 @@ class Deployment:
 class Traffic:
     """Clients that create, read, list and change, each as a user of its own, until the block ends."""
 
-    def __init__(self, url: str, token: Callable[[str], str], *, kept: int = 4, fresh: int = 2) -> None:
+    def __init__(self, url: str, token: Callable[[str], str], *, kept: int = 3, fresh: int = 1) -> None:
         """`kept` clients keep their connection; `fresh` ones open one for each request."""
         self.failures: list[str] = []
         self.answered: Counter[str] = Counter()

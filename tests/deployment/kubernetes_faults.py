@@ -92,6 +92,7 @@ PLANTED: list[tuple[Check, str, str, Fault]] = [
     (namespaced, "local", "baseline", setting(
         of("Namespace", "pair"), "metadata.labels.pod-security~kubernetes~io/enforce", "baseline")),
     (selectors, "local", "pods", setting(gateway, f"spec.template.{LABELS}", "gate")),
+    (selectors, "local", "its own pods", setting(todos, "spec.selector.matchLabels", {"a": "b"})),
     (selectors, "local", "service", setting(of("Service", "todos"), "spec.selector", {
         "app.kubernetes.io/part-of": "pair"})),
     (selectors, "local", "budget", setting(of("PodDisruptionBudget", "todos"), "spec.selector.matchLabels", {
@@ -116,6 +117,7 @@ PLANTED: list[tuple[Check, str, str, Fault]] = [
         of("HorizontalPodAutoscaler", "todos"), "spec.scaleTargetRef.name", "gateway")),
     (scaling, "local", "replicas", setting(todos, "spec.replicas", 3)),
     (scaling, "local", "one pod", setting(of("HorizontalPodAutoscaler", "todos"), "spec.minReplicas", 1)),
+    (scaling, "local", "no room", setting(of("HorizontalPodAutoscaler", "todos"), "spec.maxReplicas", 2)),
     (scaling, "local", "all go", setting(of("PodDisruptionBudget", "todos"), "spec.maxUnavailable", 2)),
     (scaling, "local", "none goes", setting(of("PodDisruptionBudget", "todos"), "spec.maxUnavailable", 0)),
     (scaling, "local", "hint", config("gateway", "GATEWAY_REPLICAS_HINT", "3")),
