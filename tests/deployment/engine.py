@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = (ROOT / "VERSION").read_text().strip()
+BASES = ("python:3.13-slim", "postgres:17", "redis:7")
 ANSWER_SECONDS = 20
+PULL_SECONDS = 300
 
 
 def require_docker() -> None:
@@ -23,8 +25,14 @@ def require_docker() -> None:
         (["docker", "version"], "no Docker engine answers (DOCKER_HOST names another one)"),
         (["docker", "compose", "version"], "Docker has no Compose plugin"),
     ):
-        if subprocess.run(command, capture_output=True, check=False, timeout=ANSWER_SECONDS).returncode:
+        if run(*command, seconds=ANSWER_SECONDS).returncode:
             pytest.skip(fault)
+    for base in BASES:
+        if (
+            run("docker", "image", "inspect", base).returncode
+            and run("docker", "pull", base, seconds=PULL_SECONDS).returncode
+        ):
+            pytest.skip(f"{base} is not here and cannot be pulled")
 
 
 def run(
