@@ -24,7 +24,7 @@ TODOS_OF_A_USER = 10_000
 SIZES = {"small": 1, "large": 1_000}
 """Users of each database."""
 ASKED_USERS = 20
-REPEATS = 600
+REPEATS = 1_200
 PAGE = b"?limit=10"
 WALK = ((99, b"?limit=100"), (9, PAGE))
 """Steps to the end of page 999."""
@@ -81,8 +81,9 @@ def main() -> int:
 def _measured(pages: dict[str, Pages], page: str) -> dict[str, float]:
     taken: dict[str, list[float]] = {database: [] for database in pages}
     for turn in range(REPEATS):
-        for database, one in pages.items():
-            taken[database].append(one.milliseconds(page, turn))
+        order = list(pages) if turn % 2 else list(reversed(pages))
+        for database in order:
+            taken[database].append(pages[database].milliseconds(page, turn))
     warm = {database: median(values[REPEATS // 4 :]) for database, values in taken.items()}
     return {**{name: round(value, 3) for name, value in warm.items()}, "ratio": round(warm["large"] / warm["small"], 3)}
 
