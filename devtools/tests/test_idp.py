@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ import pytest
 from devtools.processes import Child, free_port, wait_until
 
 
-@pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def running(log: Path, *arguments: str) -> Iterator[str]:
     port = free_port()
-    log = tmp_path_factory.mktemp("idp") / "log"
-    child = Child("idp", [sys.executable, "-m", "devtools.idp", "--port", str(port)], log)
+    child = Child("idp", [sys.executable, "-m", "devtools.idp", "--port", str(port), *arguments], log)
     url = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:
@@ -28,10 +28,18 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         except httpx.TransportError:
             return False
 
-    wait_until(answers, child, 30)
-    assert "FOR DEVELOPMENT ONLY" in log.read_text()
-    yield url
-    child.stop()
+    try:
+        wait_until(answers, child, 30)
+        assert "FOR DEVELOPMENT ONLY" in log.read_text()
+        yield url
+    finally:
+        child.stop()
+
+
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(tmp_path_factory.mktemp("idp") / "log") as url:
+        yield url
 
 
 def key_set(issuer: str) -> jwt.PyJWKSet:
@@ -131,3 +139,11 @@ def test_it_listens_on_loopback_alone(issuer: str) -> None:
 def test_it_tells_its_options() -> None:
     shown = subprocess.run([sys.executable, "-m", "devtools.idp", "--help"], capture_output=True, text=True, check=True)
     assert "FOR DEVELOPMENT ONLY" in shown.stdout
+
+
+def test_it_goes_by_the_issuer_that_it_is_given(tmp_path: Path) -> None:
+    given = "http://idp.invalid:8080"
+    with running(tmp_path / "log", "--issuer", given) as url:
+        discovered = httpx.get(f"{url}/.well-known/openid-configuration").json()
+        assert (discovered["issuer"], discovered["jwks_uri"]) == (given, f"{given}/jwks.json")
+        assert unverified(issue(url, sub="alice"))["iss"] == given
