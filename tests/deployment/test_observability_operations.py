@@ -14,7 +14,9 @@ from uuid import uuid4
 import pytest
 
 from gateway.failures import Reason
+from runtime.logs import pseudonym
 from tests.deployment.operations_page import PAGE, blocks, commands, first_column, section, typed
+from tests.deployment.prometheus_rules import RUNBOOKS
 from tests.pair import Pair, running_pair
 
 SECONDS = 20
@@ -85,8 +87,8 @@ def test_a_request_is_found_by_its_id_in_both_logs_with_the_fields_of_the_page(o
     assert (todos["service"], todos["logger"]) == ("todos", "todos.request")
     told = set(first_column("Follow one request"))
     assert (gateway.keys() | todos.keys()) - COMMON_FIELDS == told - {"auth_failure"}
-    (pseudonym,) = commands("Logs and metrics")
-    assert operated.typed(pseudonym).strip() == gateway["user"] == todos["user"]
+    (digest,) = commands("Logs and metrics")
+    assert operated.typed(digest).strip() == gateway["user"] == todos["user"]
 
 
 def test_a_401_has_its_reason_in_the_log_under_its_id(operated: Operated) -> None:
@@ -176,6 +178,23 @@ def test_a_start_up_fault_says_what_the_page_says(
     said = operated.typed(f"{command} 2>&1 && exit 1 || true", GATEWAY_HOST="127.0.0.1", **settings)
     words = told.strip("`").removeprefix("refused to start: ").replace("0.0.0.0 port 8000", f"127.0.0.1 port {taken}")
     assert all(part in said for part in re.split(r"…\)?", words)), said
+
+
+def test_who_was_erased_is_known_by_a_pseudonym(operated: Operated) -> None:
+    user = f"erased-{uuid4().hex[:8]}"
+    operated.pair.request(user, "POST", "/v1/todos", json={"title": "x"})
+    assert operated.pair.request(user, "DELETE", "/v1/me").status_code == 204
+    *_, find = commands("Restore a database")
+    awaited(lambda: pseudonym(user) in operated.typed(f"{find} || true"))
+    assert operated.typed(find) == f'"user": "{pseudonym(user)}"\n'
+
+
+@pytest.mark.parametrize("page", RUNBOOKS, ids=lambda page: page.stem)
+def test_what_a_runbook_looks_for_in_the_logs_can_be_typed(operated: Operated, page: Path) -> None:
+    for command in re.findall(r"`(logs [^`]*)`", page.read_text()):
+        assert "\n" not in command
+        # grep ends with 1 where it finds nothing, with 2 where it cannot
+        operated.typed(f"set -o pipefail; {command.replace('\\|', '|')} || [ $? = 1 ]")
 
 
 def test_every_link_of_the_page_leads_somewhere() -> None:
