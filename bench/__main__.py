@@ -19,6 +19,7 @@ from bench.table import ratio_table, table, trips_table
 from bench.trips import measure_trips
 from devtools.processes import StartError
 
+BUSY = 0.5
 PARTS = ("gateway", "todos", "pair", "trips")
 
 
@@ -57,6 +58,8 @@ def measure(parts: tuple[str, ...], pace: Pace) -> Played:
         StartError: one of ours, or what all share, did not start.
     """
     played = Played()
+    if played.load_before > BUSY:
+        tell(f"this machine is busy (load average {played.load_before:g}): expect wide spreads")
     tell("starting PostgreSQL, Valkey and the identity provider")
     with open_stage() as stage:
         if parts != ("gateway",):

@@ -37,6 +37,8 @@ class Played:
     trips: Trips = field(default_factory=Trips)
     judged_by_redis: dict[str, float] = field(default_factory=dict)
     skipped: Skipped = field(default_factory=dict)
+    load_before: float = field(default_factory=lambda: round(os.getloadavg()[0], 2))
+    """Processes that wanted a core in the minute before (getloadavg(3)): on a machine of our own, about none."""
 
 
 def write_results(played: Played, pace: Pace, folder: Path = RESULTS) -> None:
@@ -67,6 +69,7 @@ def document(played: Played, pace: Pace) -> dict[str, object]:
         "judged_by_redis": {suite: round(share, 4) for suite, share in played.judged_by_redis.items()},
         "skipped": played.skipped,
         "pace": asdict(pace),
+        "load_before": played.load_before,
         "machine": machine(),
     }
 

@@ -4,6 +4,7 @@ The gateway alone sees as many different tokens, each of another user, before an
 todos alone as many different users. Tokens are EdDSA: the quickest to sign.
 """
 
+import argparse
 import json
 import sys
 import time
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bench.load import LoadError, drive
 from bench.long import keep
 from bench.messages import message, signed, with_token
-from bench.ours import start_gateway, start_todos
+from bench.ours import judged_by_redis, start_gateway, start_todos
 from bench.progress import tell
 from bench.stage import AUDIENCE, Running, Stage, fill, open_stage
 from bench.usage import resident_bytes
@@ -36,17 +37,31 @@ type NewRequests = Callable[[int, int], Sequence[bytes]]
 
 
 def main() -> int:
+    soaks = {"gateway": _soak_gateway, "todos": _soak_todos}
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__.partition("\n")[0])
+    parser.add_argument("services", nargs="*", metavar="gateway|todos", help="one of them alone; both without")
+    services: list[str] = parser.parse_args().services
+    if unknown := set(services) - soaks.keys():
+        parser.error(f"not {', '.join(sorted(unknown))}")
     with open_stage() as stage:
-        signer = Signer(kid="soak", algorithm="EdDSA", private=Ed25519PrivateKey.generate())
-        gateway = stage.ready(_gateway(stage, signer))
-        found = {"gateway": _soaked("gateway", gateway, lambda first, count: _with_tokens(signer, first, count))}
-        gateway.child.stop()
-        fill(stage)
-        found["todos"] = _soaked(
-            "todos", stage.ready(start_todos(stage)), lambda first, count: _of_users(stage, first, count)
-        )
-    keep("soak", dict(found))
+        for name in services or soaks:
+            keep(f"soak_{name}", soaks[name](stage))
     return 0
+
+
+def _soak_gateway(stage: Stage) -> dict[str, object]:
+    signer = Signer(kid="soak", algorithm="EdDSA", private=Ed25519PrivateKey.generate())
+    gateway = stage.ready(_gateway(stage, signer))
+    found = _soaked("gateway", gateway, lambda first, count: _with_tokens(signer, first, count))
+    found["judged_by_redis"] = round(judged_by_redis(gateway), 4)
+    gateway.child.stop()
+    return found
+
+
+def _soak_todos(stage: Stage) -> dict[str, object]:
+    fill(stage)
+    todos = stage.ready(start_todos(stage))
+    return _soaked("todos", todos, lambda first, count: _of_users(stage, first, count))
 
 
 def _soaked(name: str, running: Running, new_requests: NewRequests) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from typing import override
+from typing import cast, override
 
 import uvloop
 
@@ -14,15 +14,15 @@ class Static(asyncio.Protocol):
 
     def __init__(self, answer: bytes) -> None:
         self._answer = answer
-        self._transport: asyncio.BaseTransport | None = None
+        self._transport: asyncio.WriteTransport | None = None
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's are none by inheritance
 
     @override
     def data_received(self, data: bytes) -> None:
-        assert isinstance(self._transport, asyncio.WriteTransport)  # noqa: S101 - set when the connection was made
+        assert self._transport  # noqa: S101 - set when the connection was made
         self._transport.write(self._answer)
 
 
