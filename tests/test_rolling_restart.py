@@ -198,10 +198,15 @@ async def test_a_migration_under_traffic_and_the_restart_after_it_fail_no_reques
     (folder / "versions" / "next.py").write_text(NEXT_REVISION.format(head=head))
     monkeypatch.setattr(todos.migrate, "migrations_folder", lambda: folder)
     async with nothing_fails(cluster) as traffic:
-        migrating = asyncio.create_task(asyncio.to_thread(lambda: list(migrate(cluster.migration))))
-        restarting = asyncio.create_task(cluster.todos.roll(traffic))
+        # an index that is built beside writers waits for whoever looks at the rows of before
+        with psycopg.connect(postgres.superuser_url(DATABASE)) as onlooker:
+            onlooker.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            onlooker.execute("SELECT 1")
+            migrating = asyncio.create_task(asyncio.to_thread(lambda: list(migrate(cluster.migration))))
+            restarting = asyncio.create_task(cluster.todos.roll(traffic))
+            await traffic.answers(BEFORE_AND_AFTER)
+            assert not migrating.done()
         told = await migrating
-        await traffic.answers(BEFORE_AND_AFTER)
         await restarting
     assert told[0] == f"the schema was brought from {head} to next"
 
