@@ -425,7 +425,7 @@ async def test_no_answer_hangs_or_raises_anything_but_an_upstream_error(garbage:
     exchange.feed(garbage)
     exchange.end(orderly=True)
     try:
-        await exchange.head()
+        await exchange.head
         await body_of(exchange)
     except UpstreamError:
         assert not exchange.complete

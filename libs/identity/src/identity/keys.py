@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Self
 
+from identity.mac import Mac
+
 MINIMUM_BYTES = 32
 _KID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class Keyring(Mapping[str, bytes]):
+class Keyring(Mapping[str, Mac]):
     """HMAC keys by key id, in order: the first signs, any of them verifies."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
@@ -30,7 +32,7 @@ class Keyring(Mapping[str, bytes]):
                 )
             if len(key) < MINIMUM_BYTES:
                 raise ValueError(f"the key of entry {position} is shorter than {MINIMUM_BYTES} bytes")
-        self._keys = dict(keys)
+        self._keys = {kid: Mac(key) for kid, key in keys.items()}
         self.signing_kid, self.signing_key = next(iter(self._keys.items()))
 
     @classmethod
@@ -51,7 +53,7 @@ class Keyring(Mapping[str, bytes]):
             keys[kid] = _decode(encoded.rstrip("="), position)
         return cls(keys)
 
-    def __getitem__(self, kid: str) -> bytes:
+    def __getitem__(self, kid: str) -> Mac:
         return self._keys[kid]
 
     def __iter__(self) -> Iterator[str]:

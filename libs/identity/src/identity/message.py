@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
-import hmac
+from functools import lru_cache
+
+from identity.mac import Mac
 
 USER_ID = b"x-user-id"
 REQUEST_ID = b"x-request-id"
@@ -25,6 +27,7 @@ def content_digest(body: bytes) -> bytes:
     return b"sha-256=:" + base64.b64encode(hashlib.sha256(body).digest()) + b":"
 
 
+@lru_cache(maxsize=16)  # every request of one second has the same
 def signature_params(*, created: int, expires: int, kid: bytes, with_body: bool) -> bytes:
     """The value of `@signature-params` (RFC 9421 section 2.3); times are Unix seconds."""
     return b'%s%s;created=%d;expires=%d;keyid="%s";alg="hmac-sha256";tag="%s"' % (
@@ -38,7 +41,7 @@ def signature_params(*, created: int, expires: int, kid: bytes, with_body: bool)
 
 
 def signature(
-    key: bytes,
+    key: Mac,
     *,
     method: bytes,
     path: bytes,
@@ -65,4 +68,4 @@ def signature(
             params,
         )
     )
-    return hmac.digest(key, base, "sha256")
+    return key.digest(base)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import struct
-from typing import Any, cast, override
+from typing import cast, override
 
 from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -108,18 +108,21 @@ class Exchange(RequestResponseCycle):
 
     @override
     async def run_asgi(self, app: ASGI3Application) -> None:
-        if self.scope["http_version"] != "1.0":
-            await super().run_asgi(app)
+        try:
+            await app(self.scope, self.receive, self.send)
+        except BaseException:  # a cancellation too: it is the end of this task
+            log.exception("the application failed")
+        if not self.response_complete and not self.disconnected:
+            await self._end_unfinished()
+        self.on_response = _nothing
+
+    async def _end_unfinished(self) -> None:
+        if not self.response_started:
+            await self.send_500_response()
             return
-
-        async def whole_or_reset(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - as uvicorn calls it
-            try:
-                await app(scope, receive, send)
-            finally:
-                if self.unframed and not self.response_complete and not self.disconnected:
-                    _reset_on_close(self.transport)
-
-        await super().run_asgi(whole_or_reset)
+        if self.unframed:
+            _reset_on_close(self.transport)
+        self.transport.close()
 
     def abandon(self) -> None:
         """Let the application hear and say nothing more on this connection."""
@@ -167,6 +170,10 @@ class Flow(FlowControl):
     def resume_reading(self) -> None:
         if self.read_paused and not self.held:
             super().resume_reading()
+
+
+def _nothing() -> None:
+    """Instead of the protocol, which would be held in a circle."""
 
 
 def refusal(problem: ProblemError, default_headers: Headers, *, with_body: bool) -> bytes:

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import override
@@ -67,17 +67,16 @@ class Draining:
         self.active = False
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if not self.active:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
 
         async def send_closing(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
-        await self._app(scope, receive, send_closing)
+        return self._app(scope, receive, send_closing)
 
 
 class _Server(uvicorn.Server):
@@ -202,6 +201,7 @@ def http_server(app: App, keepalive_seconds: int) -> uvicorn.Server:
     """The HTTP server both services use; `serve(sockets=[…])` runs it until `should_exit` is set."""
     config = uvicorn.Config(
         app,
+        interface="asgi3",
         http=StrictProtocol,
         ws="none",
         lifespan="off",

@@ -17,6 +17,7 @@ class Fields(NamedTuple):
     host: bytes
     authorization: bytes | None
     content_length: int | None
+    """Of the body; none where the length is not known ahead (`Transfer-Encoding`), 0 where there is no body."""
 
 
 def check_path(path: bytes) -> None:
@@ -47,7 +48,8 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
     Raises:
         ProblemError: `bad_request`, or `invalid_authorization` for a repeated `Authorization`.
     """
-    host = authorization = content_length = None
+    host = authorization = None
+    content_length: int | None = 0
     for name, value in headers:
         if b"_" in name or b"." in name:
             raise _unsafe("header name")
@@ -61,6 +63,8 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
             host = value
         elif name == b"content-length":
             content_length = int(value)
+        elif name == b"transfer-encoding":
+            content_length = None
     if host is None:
         raise _unsafe("Host")
     return Fields(host, authorization, content_length)

@@ -26,10 +26,14 @@ class BodyBuffers:
     async def read(self, receive: Receive, content_length: int | None, *, times: int = 1) -> bytes:
         """Read to the end, `times` the usual limit at most; the bytes count as held until `release`.
 
+        Of a body of no length nothing is awaited.
+
         Raises:
             ProblemError: `content_too_large`, `overloaded` where all requests together hold too much.
             ClientGoneError: the client went away.
         """
+        if content_length == 0:
+            return b""
         limit = self._max_body * times
         if content_length is not None and content_length > limit:
             raise _too_large()

@@ -35,6 +35,7 @@ class UpstreamError(Exception):
 class Exchange:
     """Status, headers (names in lower case) and body of one answer.
 
+    `head` is done once `status` and `headers` are there, or raises `UpstreamError` where no answer began;
     `complete` once its last byte was read; `reusable` says then whether the connection may carry another
     exchange, which anything beyond the answer rules out.
     """
@@ -48,7 +49,7 @@ class Exchange:
         self._pause = pause
         self._resume = resume
         self._parser = httptools.HttpResponseParser(self)
-        self._head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._head_bytes = 0
         self._answered = False
         self._until_close = False
@@ -58,14 +59,6 @@ class Exchange:
         self._paused = False
         self._arrived: asyncio.Future[None] | None = None
         self._error: UpstreamError | None = None
-
-    async def head(self) -> None:
-        """Wait for `status` and `headers`.
-
-        Raises:
-            UpstreamError: no answer began.
-        """
-        await self._head
 
     async def read(self) -> tuple[bytes, bool]:
         """What came of the body since, and whether that was the last of it; waits until there is something to say.
@@ -110,8 +103,8 @@ class Exchange:
     def fail(self, reason: Reason) -> None:
         if self._error is None and not self.complete:
             self._error = UpstreamError(reason, written=True, answered=self._answered)
-            if not self._head.done():
-                self._head.set_exception(self._error)
+            if not self.head.done():
+                self.head.set_exception(self._error)
             self._wake()
 
     @property
@@ -128,13 +121,13 @@ class Exchange:
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > MAX_HEAD_BYTES:
             self.fail("garbage")
-        elif not self._head.done():
+        elif not self.head.done():
             name = name.lower()
             self._framed = self._framed or name in _FRAMING
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if self._head.done():
+        if self.head.done():
             return
         status = self._parser.get_status_code()
         if status not in _STATUSES:
@@ -146,7 +139,7 @@ class Exchange:
             return
         self.status = status
         self._until_close = not self._framed
-        self._head.set_result(None)
+        self.head.set_result(None)
         if self._bodiless:
             self._finish(reusable=False)
 

@@ -85,33 +85,34 @@ class Forwarder:
             ProblemError: `upstream_failed`, `upstream_timeout`, or `identity_refused` where the private
                 service does not believe our signature; `request_header_fields_too_large`.
         """
+        bodiless = outgoing.method == "HEAD"
         try:
-            answer = await self._send_with_retry(outgoing)
+            answer = await self._upstream.send(self._render(outgoing), bodiless=bodiless)
         except UpstreamError as error:
-            self._metrics.upstream_failures.labels(error.reason).inc()
-            code, detail = _PROBLEMS[error.reason]
-            raise ProblemError(code, detail) from None
+            answer = await self._send_once_more(outgoing, error, bodiless=bodiless)
         if answer.exchange.status == 401:  # noqa: PLR2004
             answer.abandon()
             self._metrics.upstream_failures.labels("identity_refused").inc()
             raise ProblemError("identity_refused", "The todo service did not accept the gateway's signature.")
         return answer
 
-    async def _send_with_retry(self, outgoing: Outgoing) -> Answer:
-        bodiless = outgoing.method == "HEAD"
-        try:
-            return await self._upstream.send(self._render(outgoing), bodiless=bodiless)
-        except UpstreamError as error:
-            harmless = not error.written or (outgoing.method == "GET" and not error.answered)
-            if error.reason == "timeout" or not harmless:
-                raise
-        self._metrics.upstream_retries.inc()
-        return await self._upstream.send(self._render(outgoing), bodiless=bodiless, fresh=True)
+    async def _send_once_more(self, outgoing: Outgoing, error: UpstreamError, *, bodiless: bool) -> Answer:
+        harmless = not error.written or (outgoing.method == "GET" and not error.answered)
+        if error.reason != "timeout" and harmless:
+            self._metrics.upstream_retries.inc()
+            try:
+                return await self._upstream.send(self._render(outgoing), bodiless=bodiless, fresh=True)
+            except UpstreamError as second:
+                error = second
+        self._metrics.upstream_failures.labels(error.reason).inc()
+        code, detail = _PROBLEMS[error.reason]
+        raise ProblemError(code, detail)
 
     def _render(self, outgoing: Outgoing) -> bytes:
-        target = outgoing.path + b"?" + outgoing.query if outgoing.query else outgoing.path
-        lines = [b"%s %s HTTP/1.1\r\nhost: %s\r\n" % (outgoing.method.encode(), target, self._authority)]
+        body = outgoing.body
+        target = b"%b?%b" % (outgoing.path, outgoing.query) if outgoing.query else outgoing.path
         headers = [
+            (b"host", self._authority),
             *outgoing.headers,
             *self._forwarded(outgoing),
             *sign(
@@ -121,19 +122,17 @@ class Forwarder:
                 query=outgoing.query,
                 user_id=outgoing.user_id.encode(),
                 request_id=outgoing.request_id.encode(),
-                body=outgoing.body,
+                body=body,
                 now=int(self._clock()),
             ),
         ]
-        if outgoing.body or outgoing.method in _BODY_METHODS:
-            headers.append((b"content-length", b"%d" % len(outgoing.body)))
-        lines.extend(b"%s: %s\r\n" % field for field in headers)
-        lines.append(b"\r\n")
+        if body or outgoing.method in _BODY_METHODS:
+            headers.append((b"content-length", b"%d" % len(body)))
+        lines = b"\r\n".join([b"%b: %b" % field for field in headers])
         # with what is added here; the private service's own refusal would not know the request's id
-        if 1 + len(headers) > MAX_FIELDS or sum(map(len, lines)) > MAX_FIELD_BYTES + len(target):
+        if len(headers) > MAX_FIELDS or len(lines) + len(b"\r\n\r\n") > MAX_FIELD_BYTES:
             raise fields_too_large()
-        lines.append(outgoing.body)
-        return b"".join(lines)
+        return b"%b %b HTTP/1.1\r\n%b\r\n\r\n%b" % (outgoing.method.encode(), target, lines, body)
 
     def _forwarded(self, outgoing: Outgoing) -> fields.Headers:
         scheme, host, prefix = self._public or (outgoing.client.scheme.encode(), outgoing.host, b"")

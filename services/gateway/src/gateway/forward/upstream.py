@@ -44,7 +44,7 @@ class Upstream:
         connection = self._idle.pop() if self._idle and not fresh else await self._connect()
         answer = Answer(connection, connection.begin(request, bodiless=bodiless))
         try:
-            await answer.exchange.head()
+            await answer.exchange.head
         except BaseException:
             answer.abandon()
             raise

@@ -1,11 +1,10 @@
 """May this request pass: is its token alive, and its user within the limits?"""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from cachetools import TLRUCache
+from cachetools import LRUCache
 
 from gateway.failures import revoked, too_many_failures
 from gateway.limits.gcra import MICROSECONDS, Verdict
@@ -25,8 +24,7 @@ LIMITS_RETRY_SECONDS = 2
 type Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Denial:
+class _Denial(NamedTuple):
     verdict: Verdict
     since: float
 
@@ -57,9 +55,7 @@ class Limiter:
         self._on_redis_failure = on_redis_failure
         self._metrics = metrics
         self._clock = clock
-        self._denials: TLRUCache[tuple[str, str], _Denial] = TLRUCache(
-            REMEMBERED_DENIALS, ttu=lambda _key, denial, now: now + denial.verdict.retry / MICROSECONDS, timer=clock
-        )
+        self._denials: LRUCache[tuple[str, str], _Denial] = LRUCache(REMEMBERED_DENIALS)
 
     async def admit(self, bearer: Bearer, *, write: bool) -> Headers:
         """Charge one request of this user, whose token must not be revoked.
@@ -126,8 +122,12 @@ class Limiter:
                 self._denials[verdict.policy.name, subject] = _Denial(verdict, self._clock())
 
     def _remembered_denials(self, question: Question) -> list[Verdict]:
+        if not self._denials:
+            return []
         denials = [self._denials.get((policy.name, question.subject)) for policy in question.policies]
-        return [denial.at(self._clock()) for denial in denials if denial is not None]
+        now = self._clock()
+        remembered = [denial.at(now) for denial in denials if denial is not None]
+        return [verdict for verdict in remembered if verdict.retry > 0]
 
     def _count(self, verdicts: list[Verdict], source: str) -> list[Verdict]:
         for verdict in verdicts:
@@ -139,18 +139,22 @@ class Limiter:
 def _headers(verdicts: Sequence[Verdict]) -> Headers:
     if not verdicts:
         return []
-    state = ", ".join(f'"{v.policy.name}";r={v.remaining};t={_seconds(v.reset)}' for v in verdicts)
-    policy = ", ".join(f'"{v.policy.name}";q={v.policy.limit};w={v.policy.window}' for v in verdicts)
-    return [(b"ratelimit", state.encode()), (b"ratelimit-policy", policy.encode())]
+    state = [b'"%b";r=%d;t=%d' % (v.policy.label, v.remaining, _seconds(v.reset)) for v in verdicts]
+    policy = [v.policy.header for v in verdicts]
+    return [(b"ratelimit", b", ".join(state)), (b"ratelimit-policy", b", ".join(policy))]
 
 
 def _passed_or_limited(verdicts: Sequence[Verdict]) -> Headers:
     headers = _headers(verdicts)
-    if all(verdict.allowed for verdict in verdicts):
-        return headers
-    wait = max(_seconds(verdict.retry) for verdict in verdicts)
-    raise ProblemError("rate_limited", "Too many requests.", headers=[*headers, retry_after(wait)])
+    wait = 0
+    for verdict in verdicts:
+        if not verdict.allowed:
+            wait = max(wait, _seconds(verdict.retry))
+    if wait:
+        raise ProblemError("rate_limited", "Too many requests.", headers=[*headers, retry_after(wait)])
+    return headers
 
 
 def _seconds(microseconds: int) -> int:
-    return math.ceil(microseconds / MICROSECONDS)
+    """Rounded up."""
+    return -(-microseconds // MICROSECONDS)

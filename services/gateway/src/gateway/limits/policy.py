@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 USER, USER_WRITE, AUTH_FAILURE = "user", "user-write", "auth-failure"
 NAMES = (USER, USER_WRITE, AUTH_FAILURE)
@@ -10,13 +11,23 @@ MOST_A_SECOND = 1_000_000
 _ENTRY = re.compile(r"(?P<name>[a-z-]+)=(?P<limit>[0-9]{1,9})/(?P<window>[0-9]{1,6})s")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """At most `limit` requests at once, refilled evenly over `window` seconds."""
 
     name: str
     limit: int
     window: int
+
+    @cached_property
+    def label(self) -> bytes:
+        """The name in a header."""
+        return self.name.encode()
+
+    @cached_property
+    def header(self) -> bytes:
+        """The item of `RateLimit-Policy`."""
+        return b'"%b";q=%d;w=%d' % (self.label, self.limit, self.window)
 
 
 def parse_policies(text: str) -> dict[str, Policy]:

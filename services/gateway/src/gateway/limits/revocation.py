@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from cachetools import TTLCache
+from cachetools import LRUCache
 from redis.asyncio import Redis
 
 from gateway.limits.question import Judgement, revocation_keys
@@ -18,27 +19,35 @@ return redis.call('SET', KEYS[1], string.format('%.0f', math.max(held, tonumber(
 """
 
 
+class _Known(NamedTuple):
+    until: int
+    forgotten: float
+
+
 class RevocationMemory:
     """What this process was told, for as long as a token could have lived; it serves while Redis is away."""
 
     def __init__(self, max_lifetime: int, clock: Callable[[], float] = time.monotonic) -> None:
         """`max_lifetime` of a token in seconds."""
-        seconds = max_lifetime + LEEWAY_SECONDS
-        self._users: TTLCache[str, int] = TTLCache(REMEMBERED_REVOCATIONS, seconds, timer=clock)
-        self._tokens: TTLCache[tuple[str, str], None] = TTLCache(REMEMBERED_REVOCATIONS, seconds, timer=clock)
+        self._seconds = max_lifetime + LEEWAY_SECONDS
+        self._clock = clock
+        self._users: LRUCache[str, _Known] = LRUCache(REMEMBERED_REVOCATIONS)
+        self._tokens: LRUCache[tuple[str, str], _Known] = LRUCache(REMEMBERED_REVOCATIONS)
 
     def holds(self, bearer: Bearer) -> bool:
         """Whether this token is known to be revoked."""
-        until = self._users.get(bearer.user_id)
-        if until is not None and int(bearer.issued or 0) <= until:
+        user = self._users.get(bearer.user_id)
+        if user is not None and int(bearer.issued or 0) <= user.until and self._clock() < user.forgotten:
             return True
-        return bearer.token_id is not None and (bearer.user_id, bearer.token_id) in self._tokens
+        token = None if bearer.token_id is None else self._tokens.get((bearer.user_id, bearer.token_id))
+        return token is not None and self._clock() < token.forgotten
 
     def learn(self, bearer: Bearer, judgement: Judgement) -> None:
+        forgotten = self._clock() + self._seconds
         if judgement.revoked_until is not None:
-            self._users[bearer.user_id] = judgement.revoked_until
+            self._users[bearer.user_id] = _Known(judgement.revoked_until, forgotten)
         elif judgement.token_revoked and bearer.token_id is not None:
-            self._tokens[bearer.user_id, bearer.token_id] = None
+            self._tokens[bearer.user_id, bearer.token_id] = _Known(0, forgotten)
 
 
 @dataclass(frozen=True, slots=True)
