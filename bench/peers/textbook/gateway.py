@@ -28,7 +28,7 @@ NOT_RETURNED = {"content-length", "content-encoding", "connection", "transfer-en
 settings = Settings()
 keys = jwt.PyJWKClient(settings.jwks_url, cache_keys=True)
 redis = Redis.from_url(settings.redis_url)
-upstream = httpx.AsyncClient(base_url=settings.upstream_url)
+upstream = httpx.AsyncClient(base_url=settings.upstream_url, limits=httpx.Limits(max_keepalive_connections=100))
 
 
 @asynccontextmanager

@@ -55,7 +55,7 @@ class Todo(TodoCreate, table=True):
     version: int = Field(default=1, sa_type=BigInteger)
 
 
-engine = create_async_engine(Settings().database_url, pool_size=10)
+engine = create_async_engine(Settings().database_url, pool_size=10, max_overflow=0)
 new_session = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
 app = FastAPI()
 
