@@ -12,7 +12,8 @@ from todos.changes import Changes
 from todos.duedate import utc_text
 from todos.fields import PRIORITIES
 from todos.preconditions import Condition, strong_tag
-from todos.statements import KnownRow, ShownRow, TodoRow
+from todos.shown import ShownRow
+from todos.statements import KnownRow, TodoRow
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ADDRESS = frozenset({b"host", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto"})

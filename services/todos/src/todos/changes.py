@@ -13,8 +13,9 @@ from todos import statements
 from todos.models import Todo, UserState
 from todos.parameters import invalid_parameters, limit_reader, parse_query, read_strictly
 from todos.scope import Scope
+from todos.shown import ShownRow, shown, todo_table
 from todos.since import BEGINNING, Since
-from todos.statements import Command, ShownRow, Statement, compiled
+from todos.statements import Command, Statement, compiled
 
 MAX_LIMIT = 500
 DEFAULT_LIMIT = 100
@@ -76,11 +77,11 @@ async def read_changes(scope: Scope, query: ChangesQuery) -> Changes:
     if since.number and not purged_seq <= since.needs <= seq:
         raise _sync_reset()
     found = [row.todo for row in changed if row.todo is not None]
-    shown = found[: query.limit]
-    if len(found) == len(shown):
-        return Changes(shown, Since(seq), has_more=False)
-    number, began = shown[-1].version, since.began if since.number else seq
-    return Changes(shown, Since(number, began if began and number < began else None), has_more=True)
+    page = found[: query.limit]
+    if len(found) == len(page):
+        return Changes(page, Since(seq), has_more=False)
+    number, began = page[-1].version, since.began if since.number else seq
+    return Changes(page, Since(number, began if began and number < began else None), has_more=True)
 
 
 def _sync_reset() -> ProblemError:
@@ -92,7 +93,7 @@ def _read() -> Statement[ChangedRow]:
     number, began = bindparam("number", type_=BigInteger), bindparam("began", type_=BigInteger)
     # a sync past its beginning needs every tombstone after `number`, a first one those from when it began
     first_needed = func.coalesce(began, func.nullif(number, literal_column("0", BigInteger)), col(UserState.seq))
-    columns = statements.numbered(statements.shown(statements.todo_table))
+    columns = statements.numbered(shown(todo_table))
     page = (
         select(col(Todo.version).label("number"), *columns)
         .where(

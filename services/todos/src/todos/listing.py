@@ -33,7 +33,8 @@ from sqlmodel import col
 
 from todos import statements
 from todos.models import Timestamp, Todo, UserState
-from todos.statements import ShownRow, Statement, TodoRow, compiled, utc
+from todos.shown import ShownRow, shown, todo_table, utc
+from todos.statements import Statement, TodoRow, compiled
 
 SortField = Literal["created_at", "updated_at", "due_date", "priority", "title", "order"]
 SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)
@@ -130,7 +131,7 @@ def filter_conditions(filters: frozenset[Filter]) -> list[ColumnElement[bool]]:
 @lru_cache(maxsize=1024)
 def list_statement(shape: Shape) -> Statement[ListedRow[ShownRow]]:
     """One page, to be shown. Parameters: `limit`, those of the filters, and after a cursor `after_key`, `after_id`."""
-    return _listing(shape, statements.shown(statements.todo_table), ShownRow)
+    return _listing(shape, shown(todo_table), ShownRow)
 
 
 @lru_cache(maxsize=1024)

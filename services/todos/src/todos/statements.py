@@ -14,7 +14,6 @@ from sqlalchemy import (
     Date,
     DateTime,
     Delete,
-    FromClause,
     Insert,
     Integer,
     Interval,
@@ -32,7 +31,6 @@ from sqlalchemy import (
     case,
     cast,
     func,
-    inspect,
     literal_column,
     null,
     or_,
@@ -45,8 +43,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from todos.connection import Sent
-from todos.fields import PRIORITIES
 from todos.models import Erasure, Idempotency, Timestamp, Todo, UserState
+from todos.shown import ShownRow, shown, todo_table, utc
 
 QUOTA = 10_000
 """Live todos a user."""
@@ -81,15 +79,6 @@ class TodoRow(NamedTuple):
     version: int
     due_wall: datetime | None
     """Local, and never shown."""
-
-
-class ShownRow(NamedTuple):
-    """A todo as it is shown: `document` is JSON in the contract's words and order, but for `id` and `url`."""
-
-    id: str
-    version: int
-    deleted_at: str | None
-    document: str
 
 
 class StateRow(NamedTuple):
@@ -171,11 +160,6 @@ def not_before_creation(at: ColumnElement[datetime]) -> ColumnElement[datetime]:
     return func.greatest(at, col(Todo.created_at))
 
 
-def utc(column: SQLColumnExpression[datetime | None]) -> ColumnElement[datetime]:
-    """The moment without its zone: read the same whatever the session's time zone is."""
-    return func.timezone(literal_column("'UTC'"), column)
-
-
 def numbered(columns: Iterable[SQLColumnExpression[object]]) -> list[Label[Any]]:
     """The columns under names of their own, to be selected from a subquery."""
     return [column.label(f"c{number}") for number, column in enumerate(columns)]
@@ -201,48 +185,6 @@ COLUMNS: tuple[SQLColumnExpression[object], ...] = (
     col(Todo.version),
     col(Todo.due_wall),
 )
-
-_MOMENT = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text)
-_RANKS: dict[ColumnElement[int], ColumnElement[str]] = {
-    literal_column(str(rank), Integer): literal_column(f"'{name}'", Text) for rank, name in enumerate(PRIORITIES)
-}
-
-
-def utc_text(column: SQLColumnExpression[datetime | None]) -> ColumnElement[str]:
-    """RFC 3339 with `Z`, as `duedate.utc_text`."""
-    written = func.to_char(utc(column), _MOMENT)
-    return func.replace(written, literal_column("'.000000Z'"), literal_column("'Z'"))
-
-
-def shown(todo: FromClause) -> tuple[ColumnElement[Any], ...]:
-    """What makes a `ShownRow` of a row of `todo`, or of what has its columns."""
-    columns = todo.c
-    deleted_at = utc_text(columns.deleted_at)
-    due_on = func.to_char(cast(columns.due_on, DateTime), literal_column("'YYYY-MM-DD'"))
-    fields: dict[str, ColumnElement[Any]] = {
-        "title": columns.title,
-        "description": columns.description,
-        "completed": columns.completed,
-        "priority": case(_RANKS, value=columns.priority),
-        "tags": columns.tags,
-        "due_date": func.coalesce(due_on, utc_text(columns.due_at)),
-        "timezone": columns.timezone,
-        "recurrence": columns.recurrence,
-        "order": columns.order,
-        "completed_at": utc_text(columns.completed_at),
-        "created_at": utc_text(columns.created_at),
-        "updated_at": utc_text(columns.updated_at),
-        "deleted_at": deleted_at,
-        "next_id": columns.next_id,
-        "version": columns.version,
-    }
-    labelled = (value.label(name) for name, value in fields.items())
-    document = select(*labelled).correlate(todo).subquery("document")
-    written = select(cast(func.row_to_json(document.table_valued()), Text)).scalar_subquery()
-    return cast(columns.id, Text), columns.version, deleted_at, written
-
-
-todo_table = inspect(Todo).local_table
 
 of_user = col(Todo.user_id) == bindparam("user_id", type_=Text)
 _this_todo = col(Todo.id) == bindparam("id", type_=Uuid)

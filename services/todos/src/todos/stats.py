@@ -12,7 +12,8 @@ from todos import duedate, statements
 from todos.fields import PRIORITIES
 from todos.models import Todo
 from todos.scope import Scope
-from todos.statements import Command, Statement, compiled, utc
+from todos.shown import utc
+from todos.statements import Command, Statement, compiled
 
 TOP_TAGS = 100
 

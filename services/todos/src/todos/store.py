@@ -17,7 +17,8 @@ from todos.listing import ListedRow, list_statement
 from todos.parameters import ListQuery
 from todos.preconditions import Condition, precondition_failed, strong_tag
 from todos.scope import Scope, Transaction
-from todos.statements import QUOTA, Command, KnownRow, ShownRow, StateRow, TodoRow, Value
+from todos.shown import ShownRow
+from todos.statements import QUOTA, Command, KnownRow, StateRow, TodoRow, Value
 
 
 @dataclass(frozen=True, slots=True)
