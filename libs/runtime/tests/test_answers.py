@@ -37,6 +37,7 @@ async def _raw(served: Served) -> bytes:
         (b"Content-Length", b"3"),
         (b"transfer-encoding", b"chunked"),
         (b"upgrade", b"h2c"),
+        (b"connection", b"upgrade"),
         (b"content-length", b"+3"),
         (b"content-length", b"3, 3"),
     ],

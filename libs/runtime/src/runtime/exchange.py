@@ -18,7 +18,7 @@ _NAME = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~"
 """RFC 9110 section 5.6.2, in lower case as ASGI has it: no second spelling of a name that frames the answer."""
 _NOT_IN_VALUE = bytes(byte for byte in (*range(0x20), 0x7F) if byte != ord("\t"))
 """RFC 9110 section 5.5."""
-_OWN = frozenset({b"transfer-encoding", b"keep-alive", b"upgrade", b"trailer"})
+_FRAMING = frozenset({b"content-length", b"connection", b"transfer-encoding", b"keep-alive", b"upgrade", b"trailer"})
 _BODILESS = (204, 304)
 
 log = logging.getLogger("runtime.protocol")
@@ -143,13 +143,15 @@ def _read_framing(fields: Headers) -> tuple[int | None, bool]:
     length: int | None = None
     closes = False
     for name, value in fields:
+        if name not in _FRAMING:
+            continue
         if name == b"content-length":
             if length is not None or not value.isdigit():
                 raise RuntimeError("an answer's length is unclear")
             length = int(value)
         elif name == b"connection" and value == b"close":
             closes = True
-        elif name in _OWN:
+        else:
             raise RuntimeError("an answer frames itself")
     return length, closes
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from runtime.problems import ProblemError
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~-]+)+")
+"""What nearly every path is: nothing in it could be read in two ways."""
 _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _FORBIDDEN_ENCODED = frozenset(b"/\\\x00%")
 
@@ -29,6 +31,8 @@ def check_path(path: bytes) -> None:
     Raises:
         ProblemError: `bad_request`.
     """
+    if _PLAIN.fullmatch(path):
+        return
     if not path.startswith(b"/") or b"//" in path or b"\\" in path:
         raise _unsafe("path")
     if b"%" in path:
