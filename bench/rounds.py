@@ -11,8 +11,8 @@ from bench.usage import cpu_seconds, resident_bytes
 OURS, TEXTBOOK, FASTIFY, HAPROXY = "ours", "textbook", "fastify", "haproxy"
 LOW, HIGH = 1, 32
 """The connections at which latencies are told."""
-WARM_UP_REQUESTS = 5_000
-"""More than a service that takes each request for one time alone can answer in a second on one core."""
+MOST_PER_SECOND = 6_000
+"""More than a service that takes each request for one time alone can answer on one core."""
 STILL_FALLING = 0.9
 """A just-in-time compiler is at work while a run costs less than this part of the one before."""
 
@@ -86,34 +86,32 @@ def play(suite: Suite, pace: Pace) -> list[Round]:
     Raises:
         LoadError: somebody refused a request.
     """
-    rates = {one.name: _warmed(suite, one, pace) for one in suite.contenders}
+    for one in suite.contenders:
+        _warm_up(suite, one, pace)
     rounds = []
     for number in range(pace.rounds):
         first = number % len(suite.contenders)
         order = [*suite.contenders[first:], *suite.contenders[:first]]
         order = order[::-1] if number % 2 else order
         tell(f"{suite.title}: round {number + 1} of {pace.rounds}")
-        rounds.append(
-            {one.name: _sample(suite, one, pace, rates[one.name], lone=number < pace.lone_rounds) for one in order}
-        )
+        rounds.append({one.name: _sample(suite, one, pace, lone=number < pace.lone_rounds) for one in order})
     return rounds
 
 
-def _warmed(suite: Suite, one: Contender, pace: Pace) -> float:
-    """Requests a second, once a request costs no less than it did a second ago."""
+def _warm_up(suite: Suite, one: Contender, pace: Pace) -> None:
+    """Until a request costs no less than it did a second ago."""
     tell(f"{suite.title}: warming up {one.name}")
-    cost, load = _run(suite, one, WARM_UP_REQUESTS, suite.connections, 1)
+    cost, _ = _run(suite, one, suite.connections, 1)
     for _ in range(pace.warm_up_runs - 1):
         before = cost
-        cost, load = _run(suite, one, WARM_UP_REQUESTS, suite.connections, 1)
+        cost, _ = _run(suite, one, suite.connections, 1)
         if cost > before * STILL_FALLING:
             break
-    return load.per_second
 
 
-def _run(suite: Suite, one: Contender, enough: int, connections: int, seconds: int) -> tuple[float, Load]:
+def _run(suite: Suite, one: Contender, connections: int, seconds: int) -> tuple[float, Load]:
     """CPU microseconds a request, and what wrk saw."""
-    requests = one.new_requests(enough)
+    requests = one.new_requests(MOST_PER_SECOND * seconds)
     before = one.cpu_seconds
     load = drive(one.entry.port, requests, connections, seconds)
     cost = one.cpu_seconds - before
@@ -121,13 +119,12 @@ def _run(suite: Suite, one: Contender, enough: int, connections: int, seconds: i
     return cost * 1e6 / load.requests, load
 
 
-def _sample(suite: Suite, one: Contender, pace: Pace, rate: float, *, lone: bool) -> Sample:
-    enough = int(rate * 2 * pace.seconds) + 1_000
-    cpu_us, main = _run(suite, one, enough, suite.connections, pace.seconds)
+def _sample(suite: Suite, one: Contender, pace: Pace, *, lone: bool) -> Sample:
+    cpu_us, main = _run(suite, one, suite.connections, pace.seconds)
     loads = {suite.connections: main}
     for connections in pace.latencies_at if lone else ():
         if connections not in loads:
-            _, loads[connections] = _run(suite, one, enough, connections, pace.seconds)
+            _, loads[connections] = _run(suite, one, connections, pace.seconds)
     return Sample(
         cpu_us=cpu_us,
         per_second=main.per_second,
