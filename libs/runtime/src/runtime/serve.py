@@ -192,7 +192,6 @@ async def _serve(
 
 def _spare_the_collector() -> None:
     """What is there at the start stays to the end, and requests leave next to no circles behind."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
 

@@ -69,7 +69,11 @@ class StagedProtocol(HttpToolsProtocol):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Judge the head in `_request` and `headers`, and start on it."""
+        """Judge the head in `_request` and `headers`."""
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Start on the request; its answer may be complete on return."""
 
     def _take_all(self) -> None:
         """Go on until more bytes are needed, or the answer.
@@ -114,6 +118,7 @@ class StagedProtocol(HttpToolsProtocol):
         self.parser.feed_data(data[:end])
         self._begin()
         self._pending = data[end:]
+        self._start()
         return True
 
     def _take_body(self) -> bool:
