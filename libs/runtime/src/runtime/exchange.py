@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import re
 import socket
 import struct
+from functools import lru_cache
 from typing import cast, override
 
 from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent
@@ -14,10 +16,10 @@ from runtime.asgi import Headers, Send, respond
 from runtime.identifiers import new_uuid
 from runtime.problems import ProblemError, render
 
-_NAME = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~"
+_NAME = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+")
 """RFC 9110 section 5.6.2, in lower case as ASGI has it: no second spelling of a name that frames the answer."""
-_NOT_IN_VALUE = bytes(byte for byte in (*range(0x20), 0x7F) if byte != ord("\t"))
-"""RFC 9110 section 5.5."""
+_CONTROLS = bytes(byte for byte in (*range(0x20), 0x7F) if byte != ord("\t"))
+"""What no value holds (RFC 9110 section 5.5); CR and LF among them, of which each line has one."""
 _FRAMING = frozenset({b"content-length", b"connection", b"transfer-encoding", b"keep-alive", b"upgrade", b"trailer"})
 _BODILESS = (204, 304)
 
@@ -55,12 +57,12 @@ class Exchange(RequestResponseCycle):
             raise RuntimeError("an answer begins with its head")
         status, fields = message["status"], [*self.default_headers, *message.get("headers", ())]
         self._frame(status, fields)
-        names, values = b"".join([name for name, _ in fields]), b"".join([value for _, value in fields])
-        if names.translate(None, _NAME) or len(values.translate(None, _NOT_IN_VALUE)) != len(values):
+        head = b"".join([b"%b: %b\r\n" % field for field in fields])
+        if head.count(b"\n") != len(fields) or len(head.translate(None, _CONTROLS)) != len(head) - 2 * len(fields):
             raise RuntimeError("a header of an answer holds a forbidden character")
         self.response_started = True
         self.waiting_for_100_continue = False
-        self._head = b"".join([STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in fields], b"\r\n"])
+        self._head = b"%b%b\r\n" % (STATUS_LINE[status], head)
 
     def _frame(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
         """Settle how the body is told from what follows (RFC 9112 section 6), and whether anything may follow."""
@@ -144,8 +146,9 @@ def _read_framing(fields: Headers) -> tuple[int | None, bool]:
     closes = False
     for name, value in fields:
         if name not in _FRAMING:
-            continue
-        if name == b"content-length":
+            if not _is_name(name):
+                raise RuntimeError("a header of an answer has no name")
+        elif name == b"content-length":
             if length is not None or not value.isdigit():
                 raise RuntimeError("an answer's length is unclear")
             length = int(value)
@@ -154,6 +157,11 @@ def _read_framing(fields: Headers) -> tuple[int | None, bool]:
         else:
             raise RuntimeError("an answer frames itself")
     return length, closes
+
+
+@lru_cache(maxsize=256)  # applications have few
+def _is_name(name: bytes) -> bool:
+    return _NAME.fullmatch(name) is not None
 
 
 def _reset_on_close(transport: asyncio.Transport) -> None:

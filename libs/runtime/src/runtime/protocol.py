@@ -6,7 +6,7 @@ the bytes were cut into packets never matters. It rests on the internals of the 
 """
 
 import asyncio
-from typing import Any, Literal, cast, override
+from typing import Any, override
 from urllib.parse import unquote
 
 import httptools
@@ -139,7 +139,7 @@ class StrictProtocol(StagedProtocol):
         path = raw_path.decode("ascii")
         return {
             "type": "http",
-            "asgi": {"version": cast(Literal["3.0"], self.asgi_version), "spec_version": "2.3"},
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": version,
             "server": self.server,
             "client": self.client,

@@ -50,10 +50,10 @@ class Exchange:
         self._resume = resume
         self._parser = httptools.HttpResponseParser(self)
         self.head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._fields: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._answered = False
         self._until_close = False
-        self._framed = False
         self._chunks: list[bytes] = []
         self._buffered = 0
         self._paused = False
@@ -89,6 +89,8 @@ class Exchange:
             self.reusable = False
             if not self.complete:
                 self.fail("garbage")
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.fail("garbage")
         if self.complete or self.failed:
             # the parser holds this exchange in turn: without the circle both are freed at once
             del self._parser
@@ -119,26 +121,21 @@ class Exchange:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self.fail("garbage")
-        elif not self.head.done():
-            name = name.lower()
-            self._framed = self._framed or name in _FRAMING
-            self.headers.append((name, value))
+        self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self.head.done():
             return
         status = self._parser.get_status_code()
-        if status not in _STATUSES:
+        if status not in _STATUSES or self._head_bytes > MAX_HEAD_BYTES:
             self.fail("garbage")
             return
+        # what the parser tells after this are trailers, which nobody reads
+        fields, self._fields = self._fields, []
         if status < 200:  # noqa: PLR2004 - informational, RFC 9110 section 15.2
-            self.headers.clear()
-            self._framed = False
             return
-        self.status = status
-        self._until_close = not self._framed
+        self.status, self.headers = status, fields
+        self._until_close = _FRAMING.isdisjoint(dict(fields))
         self.head.set_result(None)
         if self._bodiless:
             self._finish(reusable=False)

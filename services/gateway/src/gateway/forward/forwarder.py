@@ -55,7 +55,7 @@ class Forwarder:
         self._upstream = upstream
         self._keys = keys
         self._authority = authority.encode()
-        self._public = _public_address(public_url) if public_url else None
+        self._public = _public_lines(public_url) if public_url else None
         self._max_in_flight = max_in_flight
         self._in_flight = 0
         self._metrics = metrics
@@ -112,9 +112,7 @@ class Forwarder:
         body = outgoing.body
         target = b"%b?%b" % (outgoing.path, outgoing.query) if outgoing.query else outgoing.path
         headers = [
-            (b"host", self._authority),
             *outgoing.headers,
-            *self._forwarded(outgoing),
             *sign(
                 self._keys,
                 method=outgoing.method,
@@ -128,22 +126,28 @@ class Forwarder:
         ]
         if body or outgoing.method in _BODY_METHODS:
             headers.append((b"content-length", b"%d" % len(body)))
-        lines = b"\r\n".join([b"%b: %b" % field for field in headers])
+        lines = b"host: %b\r\n%b%b\r\n" % (
+            self._authority,
+            self._forwarded(outgoing),
+            b"".join([b"%b: %b\r\n" % field for field in headers]),
+        )
         # with what is added here; the private service's own refusal would not know the request's id
-        if len(headers) > MAX_FIELDS or len(lines) + len(b"\r\n\r\n") > MAX_FIELD_BYTES:
+        if lines.count(b"\n") - 1 > MAX_FIELDS or len(lines) > MAX_FIELD_BYTES:
             raise fields_too_large()
-        return b"%b %b HTTP/1.1\r\n%b\r\n\r\n%b" % (outgoing.method.encode(), target, lines, body)
+        return b"%b %b HTTP/1.1\r\n%b%b" % (outgoing.method.encode(), target, lines, body)
 
-    def _forwarded(self, outgoing: Outgoing) -> fields.Headers:
-        scheme, host, prefix = self._public or (outgoing.client.scheme.encode(), outgoing.host, b"")
-        forwarded = [
-            (b"x-forwarded-for", outgoing.client.address.encode()),
-            (b"x-forwarded-proto", scheme),
-            (b"x-forwarded-host", host),
-        ]
-        return [*forwarded, (b"x-forwarded-prefix", prefix)] if prefix else forwarded
+    def _forwarded(self, outgoing: Outgoing) -> bytes:
+        address = outgoing.client.address.encode()
+        if self._public is not None:
+            return b"x-forwarded-for: %b\r\n%b" % (address, self._public)
+        return b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\n" % (
+            address,
+            outgoing.client.scheme.encode(),
+            outgoing.host,
+        )
 
 
-def _public_address(url: str) -> tuple[bytes, bytes, bytes]:
+def _public_lines(url: str) -> bytes:
     parts = urlsplit(url)
-    return parts.scheme.encode(), parts.netloc.encode(), parts.path.rstrip("/").encode()
+    fields = {"proto": parts.scheme, "host": parts.netloc, "prefix": parts.path.rstrip("/")}
+    return "".join(f"x-forwarded-{name}: {value}\r\n" for name, value in fields.items() if value).encode()
