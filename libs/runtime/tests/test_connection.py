@@ -351,6 +351,20 @@ async def test_an_idle_connection_is_closed_in_silence_after_its_answer() -> Non
         assert await client.closed()
 
 
+async def test_each_answer_starts_the_time_of_an_idle_connection_anew() -> None:
+    async def at_once(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, 200, [])
+
+    async with serving(at_once) as served:
+        client = await served.connect()
+        await client.exchange(GET % 1)
+        (connection,) = served.server.server_state.connections
+        assert isinstance(connection, StrictProtocol)
+        connection._clock._idle_seconds = 3600
+        await client.exchange(GET % 2)
+        assert connection._clock._deadline > asyncio.get_running_loop().time() + 1800
+
+
 async def test_a_client_that_asks_for_100_gets_it_when_its_body_is_wanted() -> None:
     async with serving() as served:
         client = await served.connect()
@@ -507,7 +521,8 @@ async def test_at_shutdown_idle_connections_are_closed_soon(monkeypatch: pytest.
         assert await client.closed()
 
 
-async def test_at_shutdown_an_early_answer_is_still_finished() -> None:
+@pytest.mark.parametrize("body", [b"", b"a" * MUCH])
+async def test_at_shutdown_an_early_answer_is_still_finished(body: bytes) -> None:
     entered, let_on = asyncio.Event(), asyncio.Event()
 
     async def early(scope: Scope, receive: Receive, send: Send) -> None:
@@ -518,10 +533,11 @@ async def test_at_shutdown_an_early_answer_is_still_finished() -> None:
 
     async with serving(early) as served:
         client = await served.connect()
-        await client.send(POST % 1)
+        client.writer.write(b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % MUCH + body)
         await entered.wait()
         served.server.should_exit = True
         await until(lambda: not served.server.servers[0].is_serving())
         let_on.set()
+        await client.writer.drain()
         assert (await client.answer()).body == b"ok"
         assert await client.closed()

@@ -81,8 +81,7 @@ class Exchange(RequestResponseCycle):
             fields.append((b"transfer-encoding", b"chunked"))
         if not closes and (self.early or not self.keep_alive):
             fields.append((b"connection", b"close"))
-        # behind an early answer it is the protocol that closes: unread bytes would turn a close into a reset
-        self.keep_alive = self.early or (self.keep_alive and not closes)
+        self.keep_alive = self.keep_alive and not closes
 
     def _continue(self, message: HTTPResponseBodyEvent) -> None:
         if message["type"] != "http.response.body":
@@ -104,7 +103,8 @@ class Exchange(RequestResponseCycle):
         if not more_body:
             self.response_complete = True
             self.message_event.set()
-            if not self.keep_alive:
+            # behind an early answer it is the protocol that closes: unread bytes would turn a close into a reset
+            if not self.keep_alive and not self.early:
                 self.transport.close()
             self.on_response()
 

@@ -129,6 +129,9 @@ class StrictProtocol(StagedProtocol):
     def _start(self) -> None:
         # a whole request with nothing behind it starts at once, which saves a turn of the loop; none within another
         eager = self._receiving and self._stage is Stage.ANSWER and not self._pending
+        if eager:
+            # a whole answer may come before `_watch`, which would take the wait behind it for the one before it
+            self._clock.wait_for(Wait.NOTHING)
         task = asyncio.Task(self.cycle.run_asgi(self.app), loop=self.loop, eager_start=eager)
         if not task.done():
             self.tasks.add(task)
