@@ -285,6 +285,15 @@ async def test_a_kept_connection_that_the_upstream_closed_costs_no_request(
     assert (await gateway.client.post("/v1/todos", headers=authorized(provider))).content == b"next"
 
 
+async def test_a_kept_connection_is_ended_when_its_idle_time_is_over_however_long_an_answer_may_take(
+    start_gateway: StartGateway, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.forward.upstream.IDLE_SECONDS", 0.05)
+    async with start_gateway(upstream_timeout="3600") as gateway:
+        assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).status_code == 200
+        await until(lambda: gateway.metric("gateway_upstream_connections") == 0)
+
+
 async def test_a_get_on_a_connection_that_breaks_is_sent_once_more_signed_anew(
     gateway: Running, provider: Provider, upstream: ScriptedServer
 ) -> None:

@@ -128,7 +128,7 @@ class _Connection(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._timer = self._loop.call_later(self._timeout, self._look)
+        self._timer = self._loop.call_later(min(self._timeout, IDLE_SECONDS), self._look)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -178,7 +178,8 @@ class _Connection(asyncio.Protocol):
     def _look(self) -> None:
         now = self._loop.time()
         if now < self._deadline:
-            self._timer = self._loop.call_at(min(self._deadline, now + self._timeout), self._look)
+            # a deadline that is set meanwhile lies no nearer than this
+            self._timer = self._loop.call_at(min(self._deadline, now + self._timeout, now + IDLE_SECONDS), self._look)
             return
         if self._exchange is not None:
             self._exchange.fail("timeout")
