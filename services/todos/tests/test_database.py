@@ -21,12 +21,13 @@ from runtime.problems import ProblemError
 from runtime.serve import StartRefusedError
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, migrate_database, running
-from todos import scope
+from todos import scope, statements
 from todos.database import open_database
 from todos.fields import TodoFields
 from todos.scope import Scope, Transaction
 from todos.startcheck import check, open_when_fit
-from todos.store import Todos
+from todos.statements import Command
+from todos.store import Todos, not_found
 
 
 def assert_unavailable(answer: httpx.Response) -> None:
@@ -224,6 +225,30 @@ async def test_a_frozen_database_is_503_within_the_time_a_statement_has(
         assert_unavailable(await alice.get("/v1/todos"))
         server.thaw()
         assert len((await until_available(alice)).json()) == 1
+
+
+async def test_a_database_that_freezes_before_a_refused_write_is_undone_holds_up_no_answer(
+    own_postgres: Callable[[], LocalPostgres],
+) -> None:
+    server = own_postgres()
+    server.create_database("x")
+    migrate_database(server, "x")
+    url = SecretStr(server.app_url("x"))
+    async with open_database(url, pool_size=1, statement_seconds=0.1) as database:
+        await open_when_fit(database, url)
+
+        async def refuse(transaction: Transaction) -> None:
+            await transaction.send(Command(statements.begin_state))
+            server.freeze()
+            raise not_found()
+
+        writing = asyncio.create_task(Scope(database, "alice").write(refuse))
+        answered, _ = await asyncio.wait({writing}, timeout=10)
+        server.thaw()
+        with pytest.raises(ProblemError) as refused:
+            await writing
+        assert refused.value.code == "not_found"
+        assert answered
 
 
 async def test_no_word_of_the_database_leaves_the_service(database: EmptyDatabase, all_logs: Callable[[], str]) -> None:

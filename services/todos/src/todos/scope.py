@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import psycopg
 from psycopg.errors import AdminShutdown, CrashShutdown, DeadlockDetected, SerializationFailure
+from psycopg.pq import TransactionStatus
 
 from todos.connection import PipelinedConnection, Sent
 from todos.database import Database, answering_unavailable, is_closed_by_server, unavailable
@@ -26,13 +27,15 @@ GRACE_SECONDS = 1
 _SHUTDOWNS = (AdminShutdown, CrashShutdown)
 _BEGIN: Sent = (b"BEGIN", ())
 _COMMIT: Sent = (b"COMMIT", ())
+_ROLLBACK: Sent = (b"ROLLBACK", ())
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 _SET_USER = b"SELECT set_config('app.user_id', $1, true), set_config('statement_timeout', $2, true)"
 
 
 class Transaction:
     """An open transaction of one user; each call is one round trip.
 
-    Whatever is left open when it ends is rolled back by the pool.
+    Whatever is left open when it ends is rolled back.
     """
 
     def __init__(self, connection: PipelinedConnection, user_id: str, statement_timeout: str) -> None:
@@ -114,7 +117,7 @@ class Scope:
         connection = await self._open_connection()
         guard = _Guard(connection, self._seconds)
         try:
-            return await work(Transaction(connection, self._user_id, self._statement_timeout))
+            return await self._undoing_the_unfinished(connection, work)
         except psycopg.OperationalError as error:
             if guard.hung_up:
                 raise TimeoutError from None
@@ -124,6 +127,15 @@ class Scope:
         finally:
             guard.end()
             await self._database.pool.putconn(connection)
+
+    async def _undoing_the_unfinished[Result](self, connection: PipelinedConnection, work: Work[Result]) -> Result:
+        try:
+            return await work(Transaction(connection, self._user_id, self._statement_timeout))
+        finally:
+            # here, as the pool would wait for a silent server without end
+            if connection.pgconn.transaction_status in _OPEN:
+                with contextlib.suppress(psycopg.OperationalError):
+                    await connection.round_trip(_ROLLBACK)
 
     async def _open_connection(self) -> PipelinedConnection:
         pool = self._database.pool
