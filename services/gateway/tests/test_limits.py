@@ -20,11 +20,16 @@ from devtools.testing.servers import ScriptedServer
 from devtools.valkey import LocalValkey
 from gateway.limits import gcra
 from gateway.limits.gcra import MICROSECONDS
+from gateway.limits.limiter import Limiter
 from gateway.limits.local import REMEMBERED_KEYS, LocalLimits
 from gateway.limits.pipe import Receiver
 from gateway.limits.policy import Policy, parse_policies
 from gateway.limits.question import Question
+from gateway.limits.revocation import RevocationMemory
 from gateway.limits.shared import BUDGET_SECONDS, SharedLimits, SharedLimitsUnavailableError, redis_client
+from gateway.metrics import Metrics
+from gateway.token.claims import Bearer
+from runtime.problems import ProblemError
 
 policies = st.builds(Policy, st.just("user"), st.integers(1, 1000), st.integers(1, 3600))
 TWO_PER_MINUTE = Policy("user", 2, 60)
@@ -261,6 +266,21 @@ async def test_a_frozen_redis_delays_nobody_beyond_the_budget_and_then_nobody_at
         await limits.close()
 
 
+async def test_a_connection_that_answers_no_more_is_replaced_before_the_breaker_opens(
+    shared: SharedLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = shared._pipe
+    assert silent is not None
+    with monkeypatch.context() as patched:
+        patched.setattr("gateway.limits.shared.CALL_SECONDS", 0.0)
+        patched.setattr(silent, "send", lambda _commands, receivers: silent._receivers.extend(receivers))
+        with pytest.raises(SharedLimitsUnavailableError):
+            await judge(shared, "alice", [TWO_PER_MINUTE])
+        await until(lambda: shared._pipe is None)
+    await shared._connected()
+    assert (await judge(shared, "alice", [TWO_PER_MINUTE]))[0].allowed
+
+
 async def get(
     gateway: Running, provider: Provider, user: str = "alice", method: str = "GET"
 ) -> tuple[int, dict[str, str]]:
@@ -314,6 +334,41 @@ async def test_a_denial_is_remembered_without_asking_redis(
             return gateway.metric("gateway_ratelimit_decisions_total", **labels)
 
         assert (denied("redis"), denied("memory")) == (1, 2)
+
+
+async def test_a_denial_is_remembered_for_its_time_and_then_judged_anew(shared: SharedLimits) -> None:
+    clock, metrics = _FakeTime(), Metrics()
+    policies = {"user": Policy("user", 1, 3600)}
+    memory = RevocationMemory(3600)
+    limiter = Limiter(policies, shared, LocalLimits(1), memory, "local", metrics, clock=lambda: clock.now)
+    alice = Bearer("alice", expires=time.time() + 60)
+
+    async def denied(source: str) -> float:
+        with pytest.raises(ProblemError, match="rate_limited"):
+            await limiter.admit(alice, write=False)
+        labels = {"policy": "user", "decision": "denied", "source": source}
+        return metrics.registry.get_sample_value("gateway_ratelimit_decisions_total", labels) or 0.0
+
+    await limiter.admit(alice, write=False)
+    assert await denied("redis") == 1
+    clock.now += 1800
+    assert await denied("memory") == 1
+    clock.now += 1801
+    # Redis's own clock has not moved
+    assert await denied("redis") == 2
+
+
+async def test_one_token_that_reads_and_writes_is_held_to_the_limits_of_each(
+    start_gateway: StartGateway, provider: Provider, valkey: LocalValkey
+) -> None:
+    headers = {"Authorization": f"Bearer {provider.token()}"}
+    async with start_gateway(redis_url=valkey.url, rate_limits="user=4/3600s,user-write=1/3600s") as gateway:
+        await until(lambda: gateway.metric("gateway_ratelimit_degraded") == 0)
+        answers = [
+            (await gateway.client.request(method, "/v1/todos", headers=headers)).status_code
+            for method in ("GET", "POST", "GET", "POST", "GET", "GET")
+        ]
+    assert answers == [200, 200, 200, 429, 200, 429]
 
 
 async def test_redis_killed_under_load_fails_no_request_and_sharing_comes_back_by_itself(
