@@ -19,7 +19,7 @@ from gateway.forward.exchange import Exchange, UpstreamError
 from gateway.forward.upstream import Upstream
 from identity import Keyring, verify
 from runtime import reader
-from runtime.head import MAX_FIELDS
+from runtime.head import MAX_FIELD_BYTES, MAX_FIELDS
 from runtime.identifiers import is_canonical_uuid
 
 
@@ -116,6 +116,18 @@ async def test_what_would_be_too_many_fields_upstream_is_refused_here(
     assert (response.status_code, response.json()["code"]) == (431, "request_header_fields_too_large")
     assert response.json()["instance"] == f"urn:uuid:{response.headers['x-request-id']}"
     assert len(upstream.requests) == 2
+
+
+async def test_what_would_be_too_many_bytes_upstream_is_refused_here(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    headers = authorized(provider, Accept="x" * (MAX_FIELD_BYTES - 2000))
+    async with start_gateway(public_url=f"https://api.example.com/{'p' * 2000}") as gateway:
+        response = await gateway.client.get("/v1/todos", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (431, "request_header_fields_too_large")
+    assert response.json()["instance"] == f"urn:uuid:{response.headers['x-request-id']}"
+    assert response.headers["ratelimit"]
+    assert not upstream.requests
 
 
 async def test_a_header_that_connection_names_stays_on_its_hop(
@@ -425,6 +437,25 @@ async def test_an_answer_read_late_is_not_mixed_with_the_next_on_its_connection(
     assert await body_of(first.exchange) == b"/1" * 100
     assert await body_of(second.exchange) == b"/2" * 100
     assert upstream.connections == 1
+    client.close()
+
+
+async def test_the_upstream_is_not_blamed_while_nobody_reads_and_is_again_once_somebody_does(
+    upstream: ScriptedServer,
+) -> None:
+    client = Upstream("127.0.0.1", upstream.port, 60, lambda _open: None)
+    upstream.answer = lambda _request: Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n" + b"x" * 70_000)
+    answer = await client.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", bodiless=False)
+    await until(lambda: answer.exchange._paused)
+    connection = answer._connection
+    connection._timeout = 0.02
+    connection._timer.cancel()
+    connection._look()
+    await asyncio.sleep(0.1)
+    assert not answer.exchange.failed
+    async with asyncio.timeout(10):
+        with pytest.raises(UpstreamError, match="timeout"):
+            await body_of(answer.exchange)
     client.close()
 
 
