@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import gzip
+import math
 import socket
 from collections.abc import AsyncIterator
 
@@ -440,6 +441,18 @@ async def test_an_answer_read_late_is_not_mixed_with_the_next_on_its_connection(
     client.close()
 
 
+async def test_nothing_is_written_to_a_kept_connection_that_is_just_closing(upstream: ScriptedServer) -> None:
+    client = Upstream("127.0.0.1", upstream.port, 5, lambda _open: None)
+    request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+    answer = await client.send(request, bodiless=False)
+    await until(lambda: answer.exchange.complete)
+    answer._connection.close()
+    with pytest.raises(UpstreamError) as failed:
+        await client.send(request, bodiless=False)
+    assert not failed.value.written
+    client.close()
+
+
 async def test_the_upstream_is_not_blamed_while_nobody_reads_and_is_again_once_somebody_does(
     upstream: ScriptedServer,
 ) -> None:
@@ -448,6 +461,7 @@ async def test_the_upstream_is_not_blamed_while_nobody_reads_and_is_again_once_s
     answer = await client.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", bodiless=False)
     await until(lambda: answer.exchange._paused)
     connection = answer._connection
+    assert connection._deadline == math.inf
     connection._timeout = 0.02
     connection._timer.cancel()
     connection._look()

@@ -26,7 +26,13 @@ from gateway.limits.pipe import Receiver
 from gateway.limits.policy import Policy, parse_policies
 from gateway.limits.question import Question
 from gateway.limits.revocation import RevocationMemory
-from gateway.limits.shared import BUDGET_SECONDS, SharedLimits, SharedLimitsUnavailableError, redis_client
+from gateway.limits.shared import (
+    BUDGET_SECONDS,
+    FAILURES_TO_OPEN,
+    SharedLimits,
+    SharedLimitsUnavailableError,
+    redis_client,
+)
 from gateway.metrics import Metrics
 from gateway.token.claims import Bearer
 from runtime.problems import ProblemError
@@ -279,6 +285,22 @@ async def test_a_connection_that_answers_no_more_is_replaced_before_the_breaker_
         await until(lambda: shared._pipe is None)
     await shared._connected()
     assert (await judge(shared, "alice", [TWO_PER_MINUTE]))[0].allowed
+
+
+async def test_answers_that_always_come_too_late_open_the_breaker(
+    shared: SharedLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[Receiver] = []
+    pipe = shared._pipe
+    assert pipe is not None
+    monkeypatch.setattr(pipe, "send", lambda _commands, receivers: late.extend(receivers))
+    for _ in range(FAILURES_TO_OPEN):
+        with pytest.raises(SharedLimitsUnavailableError):
+            await judge(shared, "alice", [TWO_PER_MINUTE])
+        late.pop()([0, 0, [1, 1, 60, 0]])
+    with pytest.raises(SharedLimitsUnavailableError):
+        await judge(shared, "alice", [TWO_PER_MINUTE])
+    assert not late
 
 
 async def get(

@@ -13,10 +13,11 @@ from gateway_harness import Provider, Running, StartGateway, settings_of, until
 
 from devtools.testing.servers import ScriptedServer
 from devtools.valkey import LocalValkey
-from gateway.limits.question import revocation_keys
-from gateway.limits.revocation import Revocation
+from gateway.limits.question import Judgement, revocation_keys
+from gateway.limits.revocation import Revocation, RevocationMemory
 from gateway.limits.revocation import revoke as write_revocation
 from gateway.limits.shared import redis_client
+from gateway.token.claims import LEEWAY_SECONDS, Bearer
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
 
@@ -97,6 +98,18 @@ async def test_what_a_gateway_has_seen_revoked_it_remembers_without_redis(
             assert await answer(gateway, token) == (401, "revoked")
         assert await answer(gateway, provider.token(sub="carol")) == (200, "")
         assert gateway.metric("gateway_revocations_unchecked_total") == 1
+
+
+def test_a_revocation_is_remembered_for_as_long_as_its_token_could_have_lived_and_no_longer() -> None:
+    now = 1000.0
+    memory = RevocationMemory(3600, clock=lambda: now)
+    of_user, of_token = Bearer("alice", 0, issued=50), Bearer("bob", 0, issued=50, token_id="t-1")
+    memory.learn(of_user, Judgement(60, token_revoked=False, verdicts=[]))
+    memory.learn(of_token, Judgement(None, token_revoked=True, verdicts=[]))
+    now += 3600 + LEEWAY_SECONDS - 1
+    assert [memory.holds(bearer) for bearer in (of_user, of_token)] == [True, True]
+    now += 1
+    assert [memory.holds(bearer) for bearer in (of_user, of_token)] == [False, False]
 
 
 async def test_a_revocation_outlives_every_token_it_ends_and_is_never_moved_back(
