@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
-from psycopg.errors import DivisionByZero
+from psycopg.errors import AdminShutdown, DivisionByZero
 
 from todos.connection import PipelinedConnection
 from todos.database import connection_options
@@ -92,6 +92,20 @@ async def test_a_round_trip_to_a_server_that_has_hung_up_ends_at_once(
     superuser.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
     with pytest.raises(psycopg.OperationalError):
         await connection.round_trip(PID)
+    assert connection.closed
+
+
+async def test_a_server_that_hangs_up_during_a_round_trip_is_asked_for_its_reason(
+    connection: PipelinedConnection, superuser: psycopg.Connection
+) -> None:
+    (((pid,),),) = await connection.round_trip(PID)
+    waiting = asyncio.create_task(connection.round_trip((b"BEGIN", ()), (b"SELECT pg_sleep(30)", ()), (b"COMMIT", ())))
+    running = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+    while not superuser.execute(running, [pid]).rowcount:  # noqa: ASYNC110 - only the server knows
+        await asyncio.sleep(0)
+    superuser.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    with pytest.raises(AdminShutdown):
+        await waiting
     assert connection.closed
 
 

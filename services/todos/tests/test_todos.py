@@ -383,6 +383,12 @@ async def test_no_user_has_more_live_todos_than_the_quota(alice: Client, superus
     assert_problem(await alice.send("POST", "/v1/todos", json_body={"title": "x"}), 409, "quota")
 
 
+async def test_a_method_that_no_route_could_know_is_no_label(service: Running, alice: Client) -> None:
+    assert (await alice.send("TRACE", "/v1/todos")).status_code == 405
+    labels = {"route": "/v1/todos", "method": "other", "status": "405"}
+    assert service.registry.get_sample_value("todos_requests_total", labels) == 1
+
+
 async def test_requests_are_counted_by_template_and_logged_without_the_user(
     service: Running, alice: Client, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

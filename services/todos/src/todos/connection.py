@@ -7,7 +7,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
+from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
@@ -32,6 +32,7 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
             psycopg.Error: of the first statement that failed; those after it did not run.
         """
         pgconn = self.pgconn
+        results: list[PGresult] = []
         try:
             pgconn.enter_pipeline_mode()
             for sql, values in statements:
@@ -40,12 +41,21 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
             while pgconn.flush():
                 await self._ready(to_write=True)
                 pgconn.consume_input()  # a server that nobody listens to stops listening too
-            results = [await self._result() for _ in statements]
+            for _ in statements:
+                results.append(await self._result())  # noqa: PERF401 - what came before a failure counts
             _expect(await self._next(), ExecStatus.PIPELINE_SYNC)
             pgconn.exit_pipeline_mode()
+        except psycopg.OperationalError:
+            try:
+                # a server may tell why before it hangs up; libpq's own results of that have no code
+                self._check([result for result in results if result.error_field(DiagnosticField.SQLSTATE)])
+            finally:
+                pgconn.finish()
+            raise
         except BaseException:
             pgconn.finish()
             raise
+        self._check(results)
         return [self._rows(result) for result in results]
 
     def _send(self, sql: bytes, values: Sequence[object]) -> None:
@@ -82,9 +92,12 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
             if to_write:
                 loop.remove_writer(socket)
 
+    def _check(self, results: Sequence[PGresult]) -> None:
+        for result in results:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise error_from_result(result, encoding=self.info.encoding)
+
     def _rows(self, result: PGresult) -> list[TupleRow]:
-        if result.status == ExecStatus.FATAL_ERROR:
-            raise error_from_result(result, encoding=self.info.encoding)
         self._transformer.set_pgresult(result)
         rows = self._transformer.load_rows(0, result.ntuples, tuple)
         self._transformer.set_pgresult(None)

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 import psycopg
-from psycopg.errors import AdminShutdown, CrashShutdown, DeadlockDetected, SerializationFailure
+from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg.pq import TransactionStatus
 
 from todos.connection import PipelinedConnection, Sent
@@ -24,7 +24,6 @@ ATTEMPTS = 3
 GRACE_SECONDS = 1
 """How much longer than one statement a transaction may take before the connection is given up."""
 
-_SHUTDOWNS = (AdminShutdown, CrashShutdown)
 _BEGIN: Sent = (b"BEGIN", ())
 _COMMIT: Sent = (b"COMMIT", ())
 _ROLLBACK: Sent = (b"ROLLBACK", ())
@@ -121,7 +120,7 @@ class Scope:
         except psycopg.OperationalError as error:
             if guard.hung_up:
                 raise TimeoutError from None
-            if connection.closed or isinstance(error, _SHUTDOWNS):
+            if connection.closed:
                 raise _BrokenConnectionError(error.sqlstate) from None
             raise
         finally:
