@@ -109,6 +109,18 @@ async def test_a_server_that_hangs_up_during_a_round_trip_is_asked_for_its_reaso
     assert connection.closed
 
 
+async def test_a_transaction_that_the_server_ended_for_idling_is_a_lost_connection(
+    connection: PipelinedConnection, superuser: psycopg.Connection
+) -> None:
+    (((pid,),),) = await connection.round_trip(PID)
+    await connection.round_trip((b"BEGIN", ()), (b"SET LOCAL idle_in_transaction_session_timeout = 1", ()))
+    while superuser.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]).rowcount:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+    with pytest.raises(psycopg.OperationalError):
+        await connection.round_trip(PID, (b"COMMIT", ()))
+    assert connection.closed
+
+
 async def test_connections_come_and_go_on_the_same_socket_numbers(
     database_url: str, superuser: psycopg.Connection
 ) -> None:

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
@@ -45,17 +45,15 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
                 results.append(await self._result())  # noqa: PERF401 - what came before a failure counts
             _expect(await self._next(), ExecStatus.PIPELINE_SYNC)
             pgconn.exit_pipeline_mode()
-        except psycopg.OperationalError:
-            try:
-                # a server may tell why before it hangs up; libpq's own results of that have no code
-                self._check([result for result in results if result.error_field(DiagnosticField.SQLSTATE)])
-            finally:
-                pgconn.finish()
-            raise
+        except psycopg.OperationalError as lost:
+            told = self._failure(results)
+            pgconn.finish()
+            raise (told if isinstance(told, psycopg.OperationalError) else lost) from None
         except BaseException:
             pgconn.finish()
             raise
-        self._check(results)
+        if failure := self._failure(results):
+            raise failure
         return [self._rows(result) for result in results]
 
     def _send(self, sql: bytes, values: Sequence[object]) -> None:
@@ -92,10 +90,11 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
             if to_write:
                 loop.remove_writer(socket)
 
-    def _check(self, results: Sequence[PGresult]) -> None:
+    def _failure(self, results: Sequence[PGresult]) -> psycopg.Error | None:
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
-                raise error_from_result(result, encoding=self.info.encoding)
+                return error_from_result(result, encoding=self.info.encoding)
+        return None
 
     def _rows(self, result: PGresult) -> list[TupleRow]:
         self._transformer.set_pgresult(result)
