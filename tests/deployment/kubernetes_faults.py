@@ -184,6 +184,7 @@ PLANTED: list[tuple[Check, str, str, Fault]] = [
     (compose, "local", "command", setting(container("todos-purge"), "command", ["todos", "migrate"])),
     (compose, "local", "setting", config("gateway", "GATEWAY_UPSTREAM_URL", "http://todos:8002")),
     (compose, "local", "store", setting(container("redis"), "args.2", "--save")),
+    (compose, "local", "memory", setting(container("todos"), "resources.limits.memory", "384Mi")),
     (jobs, "local", "not again", setting(migrate, "spec.backoffLimit", 0)),
     (jobs, "local", "for ever", setting(migrate, "spec.ttlSecondsAfterFinished", None)),
     (jobs, "local", "without end", setting(purge, "spec.jobTemplate.spec.activeDeadlineSeconds", None)),

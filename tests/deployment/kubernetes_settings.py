@@ -112,5 +112,8 @@ def compose(manifests: Manifests) -> Iterator[str]:
         for name in fixed.keys() & given.keys():
             if fixed[name] is not None and fixed[name] != given[name]:
                 yield f"{one.title} has another {name}"
+        limit = one.pod["containers"][0].get("resources", {}).get("limits", {}).get("memory", "")
+        if one.command[1:] == ("serve",) and composed["mem_limit"] != limit.removesuffix("i").lower():
+            yield f"{one.title} may take {limit}, and in Compose {composed['mem_limit']}"
         if one.app == "redis" and not set(composed["command"]) <= set(one.pod["containers"][0]["args"]):
             yield f"{one.title} starts otherwise"
