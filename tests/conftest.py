@@ -16,3 +16,12 @@ def pair() -> Iterator[Pair]:
         Path(folder).chmod(0o711)
         with running_pair(Path(folder) / "local") as (running, _):
             yield running
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """An id for each operation that Schemathesis tests: of those with one id xdist would run a single one."""
+    for item in items:
+        label = getattr(item, "operation_label", None)
+        if label is not None:
+            item._id = item.id.with_params(label)
