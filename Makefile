@@ -21,7 +21,7 @@ token: setup ## print a token of the running stack and nothing else: make -s tok
 	@$(BIN)/python -m devtools.token
 
 test: lint types ## lint, types, and every test that Python alone can run
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m 'not external'
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not external'
 
 test-external: setup ## tests against what no wheel brings; skips by name what is missing
 	@$(BIN)/python -m pytest -m external || test $$? -eq 5  # 5: there is none
