@@ -60,11 +60,13 @@ def parent_is_interrupted() -> bool:
     """Whether the parent is inside its handler of SIGINT (Linux; elsewhere never).
 
     make, sent SIGINT alone and not with its whole process group, tells its children nothing and waits for them;
-    what shows is that it blocks the signal meanwhile (proc_pid_status(5)).
+    what shows is that it blocks the signal meanwhile (proc_pid_status(5)). Who blocks SIGTERM too is in no handler:
+    programs block all signals while they fork.
     """
     try:
         status = Path(f"/proc/{os.getppid()}/status").read_text()
     except OSError:
         return False
     blocked = re.search(r"^SigBlk:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return bool(blocked and int(blocked[1], 16) >> (signal.SIGINT - 1) & 1)
+    mask = int(blocked[1], 16) if blocked else 0
+    return bool(mask >> (signal.SIGINT - 1) & 1) and not mask >> (signal.SIGTERM - 1) & 1
