@@ -17,8 +17,8 @@ from gateway import routes as gateway_routes
 from runtime.problems import STATUS
 from tests.contract import DOCUMENT, ELSEWHERE, FORMATS, Node, at, check_response, faults, operations, pointer
 from todos.app import create_app
-from todos.database import Database
-from todos.fields import SERVER_SET, TodoFields
+from todos.database.pool import Database
+from todos.domain.fields import SERVER_SET, TodoFields
 from todos.metrics import Metrics
 from todos.settings import ServeSettings
 

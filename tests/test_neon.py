@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from devtools.fixtures import Database
 from runtime.serve import StartRefusedError
-from todos.migrate import migrate
+from todos.schema.check import check
+from todos.schema.migrate import migrate
 from todos.settings import MigrateSettings
-from todos.startcheck import check
 
 PAGE = Path(__file__).parents[1] / "docs" / "neon.md"
 

@@ -21,7 +21,7 @@ from devtools.processes import LOOPBACK, Child, free_port, wait_until
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, migrate_database, running
 from services.todos.tests.test_database import assert_unavailable, until_available
-from todos.routes import router
+from todos.http.routes import router
 
 BINARY = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
 SERVER_CONNECTIONS = 3

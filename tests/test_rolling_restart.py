@@ -16,13 +16,13 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-import todos.migrate
+import todos.schema.migrate
 from devtools.postgres import LocalPostgres
 from devtools.testing.servers import Reply, Request, reply, scripted_server
 from devtools.testing.tokens import Signer, good_claims
 from devtools.valkey import LocalValkey
 from tests.rolling import LOOPBACK, Deployment, Process, Service, Traffic
-from todos.migrate import migrate, migrations_folder
+from todos.schema.migrate import migrate, migrations_folder
 from todos.settings import MigrateSettings
 
 pytestmark = [
@@ -196,7 +196,7 @@ async def test_a_migration_under_traffic_and_the_restart_after_it_fail_no_reques
     shutil.copytree(migrations_folder(), folder)
     head = max(script.name[:4] for script in (folder / "versions").glob("[0-9]*.py"))
     (folder / "versions" / "next.py").write_text(NEXT_REVISION.format(head=head))
-    monkeypatch.setattr(todos.migrate, "migrations_folder", lambda: folder)
+    monkeypatch.setattr(todos.schema.migrate, "migrations_folder", lambda: folder)
     async with nothing_fails(cluster) as traffic:
         # an index that is built beside writers waits for whoever looks at the rows of before
         with psycopg.connect(postgres.superuser_url(DATABASE)) as onlooker:

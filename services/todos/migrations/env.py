@@ -1,9 +1,9 @@
-"""Runs the migrations on the connection that `todos.migrate` has opened and locked."""
+"""Runs the migrations on the connection that `todos migrate` has opened and locked."""
 
 from alembic import context
 from sqlmodel import SQLModel
 
-import todos.models  # noqa: F401 - it fills the metadata
+import todos.schema.models  # noqa: F401 - it fills the metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

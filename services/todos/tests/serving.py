@@ -21,7 +21,7 @@ from devtools.postgres import LocalPostgres
 from identity import Keyring, sign
 from runtime.identifiers import new_uuid
 from todos.app import open_service
-from todos.migrate import migrate
+from todos.schema.migrate import migrate
 from todos.settings import MigrateSettings, ServeSettings
 
 KEYS_TEXT = "k1:" + base64.urlsafe_b64encode(b"k" * 32).decode()

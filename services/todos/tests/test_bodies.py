@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.problems import ProblemError
-from todos import bodies
+from todos.http.body import _INT64_DIGITS, MAX_FAULTS, Headers, parse_json, parse_patch, parse_todo
 
 JSON = [(b"content-type", b"application/json")]
 
@@ -18,16 +18,16 @@ JSON = [(b"content-type", b"application/json")]
 def pointers(body: object, *, patch: bool = False) -> list[str]:
     """Where the contract is broken, or nowhere."""
     try:
-        (bodies.patch if patch else bodies.whole)(JSON, json.dumps(body).encode())
+        (parse_patch if patch else parse_todo)(JSON, json.dumps(body).encode())
     except ProblemError as problem:
         assert problem.code == "invalid"  # noqa: PT017 - it may as well not be raised
         return [fault["pointer"] for fault in problem.faults]
     return []
 
 
-def code_of(body: bytes, headers: bodies.Headers = JSON) -> str:
+def code_of(body: bytes, headers: Headers = JSON) -> str:
     with pytest.raises(ProblemError) as raised:
-        bodies.whole(headers, body)
+        parse_todo(headers, body)
     return raised.value.code
 
 
@@ -66,13 +66,13 @@ def test_json_that_is_no_object_is_invalid_as_a_whole(body: object) -> None:
 
 
 def test_a_surrogate_pair_is_one_character() -> None:
-    assert bodies.whole(JSON, b'{"title": "\\ud83d\\ude00"}').title == "\U0001f600"
+    assert parse_todo(JSON, b'{"title": "\\ud83d\\ude00"}').title == "\U0001f600"
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1e999", "7.0", "2147483648", "-2147483649"])
 def test_a_number_that_is_no_int32_is_no_order(number: str) -> None:
     with pytest.raises(ProblemError) as raised:
-        bodies.whole(JSON, b'{"title": "x", "order": %s}' % number.encode())
+        parse_todo(JSON, b'{"title": "x", "order": %s}' % number.encode())
     assert [fault["pointer"] for fault in raised.value.faults] == ["/order"]
 
 
@@ -87,12 +87,12 @@ def test_a_number_that_is_no_int32_is_no_order(number: str) -> None:
         ([(b"content-type", b"Application/JSON ; charset=utf-8")], "bad_request"),
     ],
 )
-def test_the_media_type_decides_before_the_body(headers: bodies.Headers, code: str) -> None:
+def test_the_media_type_decides_before_the_body(headers: Headers, code: str) -> None:
     assert code_of(b"{", headers) == code
 
 
 def test_a_merge_patch_has_a_media_type_of_its_own() -> None:
-    assert bodies.patch([(b"content-type", b"application/merge-patch+json")], b'{"order": 1}') == {"order": 1}
+    assert parse_patch([(b"content-type", b"application/merge-patch+json")], b'{"order": 1}') == {"order": 1}
 
 
 TITLE = {"title": "x"}
@@ -167,13 +167,13 @@ def test_all_faults_are_told_at_once_and_never_the_values() -> None:
     secret = "5ecret,value"
     body = json.dumps({"title": 7, "priority": secret, "tags": [secret], "timezone": secret, secret: 1}).encode()
     with pytest.raises(ProblemError) as raised:
-        bodies.whole(JSON, body)
+        parse_todo(JSON, body)
     assert len(raised.value.faults) == 5
     assert not any(secret in fault["detail"] for fault in raised.value.faults)
 
 
 def test_thousands_of_faults_are_told_in_part() -> None:
-    assert len(pointers({str(number): 1 for number in range(5000)})) == bodies.MAX_FAULTS
+    assert len(pointers({str(number): 1 for number in range(5000)})) == MAX_FAULTS
 
 
 def test_a_patch_has_what_was_given_and_null_is_the_default() -> None:
@@ -186,7 +186,7 @@ def test_a_patch_has_what_was_given_and_null_is_the_default() -> None:
         "timezone": None,
         "order": None,
     }
-    assert bodies.patch(JSON, json.dumps(everything).encode()) == {
+    assert parse_patch(JSON, json.dumps(everything).encode()) == {
         "description": "",
         "completed": False,
         "priority": "none",
@@ -195,8 +195,8 @@ def test_a_patch_has_what_was_given_and_null_is_the_default() -> None:
         "timezone": "UTC",
         "order": 0,
     }
-    assert bodies.patch(JSON, b'{"title": " x ", "id": 7}') == {"title": "x"}
-    assert bodies.patch(JSON, b"{}") == {}
+    assert parse_patch(JSON, b'{"title": " x ", "id": 7}') == {"title": "x"}
+    assert parse_patch(JSON, b"{}") == {}
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_a_patch_keeps_the_limits_too(fields: dict[str, Any], pointer: str) -> N
 
 
 def test_due_dates_are_read_as_days_or_moments() -> None:
-    assert bodies.whole(JSON, b'{"title": "x", "due_date": "2026-03-01"}').due_date == date(2026, 3, 1)
-    moment = bodies.whole(JSON, b'{"title": "x", "due_date": "2026-03-01T00:00:00+02:00"}').due_date
+    assert parse_todo(JSON, b'{"title": "x", "due_date": "2026-03-01"}').due_date == date(2026, 3, 1)
+    moment = parse_todo(JSON, b'{"title": "x", "due_date": "2026-03-01T00:00:00+02:00"}').due_date
     assert moment == datetime(2026, 2, 28, 22, tzinfo=UTC)
 
 
@@ -228,13 +228,13 @@ json_values = st.recursive(
 @given(json_values)
 def test_any_json_is_read_as_what_was_written(value: object) -> None:
     text = json.dumps(value)
-    big = any(len(digits) > bodies._INT64_DIGITS for digits in re.findall(r"-?[0-9]+", text))
-    assert big or bodies.parse_json(text.encode()) == value
+    big = any(len(digits) > _INT64_DIGITS for digits in re.findall(r"-?[0-9]+", text))
+    assert big or parse_json(text.encode()) == value
 
 
 @given(st.binary(max_size=40))
 def test_no_bytes_break_the_reader(body: bytes) -> None:
     try:
-        bodies.whole(JSON, body)
+        parse_todo(JSON, body)
     except ProblemError as problem:
         assert problem.code in ("bad_request", "invalid")  # noqa: PT017 - it may as well not be raised

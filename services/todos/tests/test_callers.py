@@ -10,7 +10,7 @@ import pytest
 
 from identity import Keyring, sign
 from services.todos.tests.serving import KEYS, Client, Running
-from todos.caller import MAX_BODY_BYTES
+from todos.http.authentication import MAX_BODY_BYTES
 
 TODO = b'{"title": "x"}'
 JSON = {"content-type": "application/json"}

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from psycopg.errors import AdminShutdown, DivisionByZero
 
-from todos.connection import PipelinedConnection
-from todos.database import connection_options
+from todos.database.pipeline import PipelinedConnection
+from todos.database.pool import connection_options
 
 PID = (b"SELECT pg_backend_pid()", ())
 

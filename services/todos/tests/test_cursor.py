@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todos.cursor import Position, binding, decode, encode
-from todos.fields import INT32
-from todos.listing import SORT_FIELDS, Sort, SortField, SortKey
+from todos.domain.fields import INT32
+from todos.http.cursor import Position, binding, decode, encode
+from todos.store.list_statements import SORT_FIELDS, Sort, SortField, SortKey
 
 BOUND = binding("alice", Sort("created_at", descending=True), [])
 ID = "0192f7c0-0000-7000-8000-000000000000"

@@ -21,13 +21,14 @@ from runtime.problems import ProblemError
 from runtime.serve import StartRefusedError
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, migrate_database, running
-from todos import scope, statements
-from todos.database import open_database
-from todos.fields import TodoFields
-from todos.scope import Scope, Transaction
-from todos.startcheck import check, open_when_fit
-from todos.statements import Command
-from todos.store import Todos, not_found
+from todos.database import user_session
+from todos.database.pool import open_database
+from todos.database.user_session import Scope, Transaction
+from todos.domain.fields import TodoFields
+from todos.schema.check import check, open_when_fit
+from todos.store import statements
+from todos.store.repository import Todos, not_found
+from todos.store.statements import Command
 
 
 def assert_unavailable(answer: httpx.Response) -> None:
@@ -136,7 +137,7 @@ async def test_a_lost_transaction_is_tried_again_and_not_for_ever(database_url: 
 
         entry = Scope(database, "alice")
         assert await entry.write(lambda transaction: lose(transaction, 2)) == "done"
-        assert attempts == scope.ATTEMPTS
+        assert attempts == user_session.ATTEMPTS
         attempts = 0
         with pytest.raises(ProblemError) as refused:
             await entry.write(lambda transaction: lose(transaction, 3))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todos import duedate, fields
+from todos.domain import due_date, fields
 
 ZONES = sorted(available_timezones())
 offsets = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: fixed_offset(timedelta(minutes=minutes)))
@@ -17,17 +17,17 @@ moments = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29))  # noqa: DTZ00
 
 @given(st.dates())
 def test_every_full_date_is_read_as_that_day(day: date) -> None:
-    assert duedate.parse(day.isoformat()) == day
+    assert due_date.parse(day.isoformat()) == day
 
 
 @given(moments, offsets)
 def test_every_date_time_with_offset_is_read_as_that_moment(local: datetime, offset: fixed_offset) -> None:
     moment = local.replace(tzinfo=offset)
-    found = duedate.parse(moment.isoformat())
+    found = due_date.parse(moment.isoformat())
     assert isinstance(found, datetime)
     assert found == moment
     assert found.tzinfo is UTC
-    assert duedate.parse(duedate.utc_text(found)) == found
+    assert due_date.parse(due_date.utc_text(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ def test_every_date_time_with_offset_is_read_as_that_moment(local: datetime, off
     ],
 )
 def test_a_moment_is_written_in_utc_with_a_fraction_only_where_there_is_one(given_text: str, written: str) -> None:
-    found = duedate.parse(given_text)
+    found = due_date.parse(given_text)
     assert isinstance(found, datetime)
-    assert duedate.utc_text(found) == written
+    assert due_date.utc_text(found) == written
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_a_moment_is_written_in_utc_with_a_fraction_only_where_there_is_one(give
 )
 def test_what_rfc_3339_does_not_know_is_no_due_date(text: str) -> None:
     with pytest.raises(ValueError, match="is not an RFC 3339 date"):
-        duedate.parse(text)
+        due_date.parse(text)
 
 
 @given(st.dates(date(2, 1, 1), date(9998, 12, 31)), st.sampled_from(ZONES))
 def test_a_whole_day_begins_at_the_first_moment_of_that_date_there(day: date, zone: str) -> None:
-    on, at = duedate.reckon(day, zone)
+    on, at = due_date.reckon(day, zone)
     assert on == day
     assert at is not None
     assert at.astimezone(ZoneInfo(zone)).date() >= day
@@ -93,20 +93,20 @@ def test_a_whole_day_begins_at_the_first_moment_of_that_date_there(day: date, zo
 
 
 def test_a_midnight_that_the_clocks_skip_is_the_moment_they_do() -> None:
-    assert duedate.reckon(date(2018, 11, 4), "America/Sao_Paulo")[1] == datetime(2018, 11, 4, 3, tzinfo=UTC)
+    assert due_date.reckon(date(2018, 11, 4), "America/Sao_Paulo")[1] == datetime(2018, 11, 4, 3, tzinfo=UTC)
 
 
 def test_of_two_midnights_the_first_counts() -> None:
-    assert duedate.reckon(date(2021, 11, 7), "America/Havana")[1] == datetime(2021, 11, 7, 4, tzinfo=UTC)
+    assert due_date.reckon(date(2021, 11, 7), "America/Havana")[1] == datetime(2021, 11, 7, 4, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("day", "zone"), [(date.min, "Asia/Tokyo"), (date.max, "Etc/GMT+12")])
 def test_a_day_that_python_can_say_is_taken_where_its_midnight_can_be_said_too(day: date, zone: str) -> None:
     if day == date.min:
         with pytest.raises(ValueError, match="years 1 to 9999"):
-            duedate.reckon(day, zone)
+            due_date.reckon(day, zone)
     else:
-        assert duedate.reckon(day, zone)[1] == datetime(9999, 12, 31, 12, tzinfo=UTC)
+        assert due_date.reckon(day, zone)[1] == datetime(9999, 12, 31, 12, tzinfo=UTC)
 
 
 def test_time_zones_are_those_of_the_pinned_package() -> None:

@@ -10,7 +10,7 @@ import pytest
 from devtools.fixtures import Database
 from services.todos.tests.serving import Client, Running, migrate_database, running
 from services.todos.tests.test_todos import assert_problem, in_milliseconds, path
-from todos.models import TABLES
+from todos.schema.models import TABLES
 
 FAR_AHEAD = 10**15
 """A number that the clock does not reach in these tests, nor in ten thousand years."""

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from services.todos.tests.portability import todos, uniquely
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, running
-from todos.export import BATCH
-from todos.sheet import COLUMNS, safe
-from todos.vtimezone import vtimezone
+from todos.portability.csv_export import COLUMNS, safe
+from todos.portability.export import BATCH
+from todos.portability.ical_timezone import vtimezone
 
 CALENDAR, SHEET = {"accept": "text/calendar"}, {"accept": "text/csv"}
 

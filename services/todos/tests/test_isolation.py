@@ -18,20 +18,20 @@ from pydantic import SecretStr
 import todos
 from runtime.problems import ProblemError
 from services.todos.tests.serving import Client
-from todos import listing, statements, store
-from todos.database import Database, open_database
-from todos.fields import TodoFields
-from todos.listing import SORT_FIELDS, Shape, Sort, batch_statement, list_statement
-from todos.models import TABLES
-from todos.parameters import list_query
-from todos.scope import Scope, Transaction
-from todos.startcheck import open_when_fit
-from todos.statements import Command, Statement
-from todos.store import Todos
+from todos.database.pool import Database, open_database
+from todos.database.user_session import Scope, Transaction
+from todos.domain.fields import TodoFields
+from todos.http.query import list_query
+from todos.schema.check import open_when_fit
+from todos.schema.models import TABLES
+from todos.store import list_statements, repository, statements
+from todos.store.list_statements import SORT_FIELDS, Shape, Sort, batch_statement, list_statement
+from todos.store.repository import Todos
+from todos.store.statements import Command, Statement
 
 
 def every_statement() -> list[Statement[object]]:
-    filters = frozenset(listing._CONDITIONS)
+    filters = frozenset(list_statements._CONDITIONS)
     listed = [
         make(Shape(Sort(field, descending=descending), frozenset(chosen), deleted, after_cursor))
         for make, field, descending, chosen, deleted, after_cursor in itertools.product(
@@ -126,7 +126,7 @@ async def test_without_the_first_wall_nothing_of_another_user_is_seen_or_changed
         if isinstance(value, Statement) and name not in ("create", "begin_state"):
             assert without_first_wall(value).sql != value.sql
             monkeypatch.setattr(statements, name, without_first_wall(value))
-    monkeypatch.setattr(store, "list_statement", lambda shape: without_first_wall(list_statement(shape)))
+    monkeypatch.setattr(repository, "list_statement", lambda shape: without_first_wall(list_statement(shape)))
 
     cursor = psycopg.RawCursor(superuser)
     cursor.execute(statements.get.sql, [bob if name == "user_id" else hers.id for name in statements.get.names])
@@ -221,36 +221,36 @@ WAYS_IN = frozenset(
     }
 )
 ENTRIES = {
-    ("scope.py", "Scope._open_connection"): "the scoped entry",
-    ("database.py", "open_database"): "makes the pool, takes nothing from it",
-    ("startcheck.py", "check"): "reads the catalogue alone, before anything is served",
-    ("migrate.py", "migrate"): "the owner's, for the schema",
-    ("migrate.py", "_upgrade"): "the owner's, for the schema",
-    ("migrate.py", "_take_turn"): "the owner's, for the schema",
-    ("migrate.py", "_grant"): "the owner's, for the schema",
-    ("migrate.py", "_let_purge"): "the owner's, for the schema",
-    ("migrate.py", "_driver_connection"): "the owner's, for the schema",
-    ("maintenance.py", "grant"): "the owner's, for the schema",
-    ("maintenance.py", "_limit"): "the owner's, for the schema",
-    ("purge.py", "purge"): "the maintenance role's, which no policy lets see a live todo",
+    ("database/user_session.py", "Scope._open_connection"): "the scoped entry",
+    ("database/pool.py", "open_database"): "makes the pool, takes nothing from it",
+    ("schema/check.py", "check"): "reads the catalogue alone, before anything is served",
+    ("schema/migrate.py", "migrate"): "the owner's, for the schema",
+    ("schema/migrate.py", "_upgrade"): "the owner's, for the schema",
+    ("schema/migrate.py", "_take_turn"): "the owner's, for the schema",
+    ("schema/migrate.py", "_grant"): "the owner's, for the schema",
+    ("schema/migrate.py", "_let_purge"): "the owner's, for the schema",
+    ("schema/migrate.py", "_driver_connection"): "the owner's, for the schema",
+    ("schema/maintenance_role.py", "grant"): "the owner's, for the schema",
+    ("schema/maintenance_role.py", "_limit"): "the owner's, for the schema",
+    ("schema/purge.py", "purge"): "the maintenance role's, which no policy lets see a live todo",
 }
 HARMLESS = {
-    ("connection.py", ""): "imports",
-    ("connection.py", "PipelinedConnection"): "derives from the type",
-    ("database.py", ""): "names the types",
-    ("database.py", "Database"): "names the types",
-    ("startcheck.py", ""): "imports",
-    ("migrate.py", ""): "imports",
-    ("scope.py", ""): "imports",
-    ("scope.py", "Transaction.__init__"): "is given one by the entry",
-    ("scope.py", "_Guard.__init__"): "is given one by the entry",
-    ("database.py", "is_closed_by_server"): "is given one by the entry",
-    ("maintenance.py", "is_granted"): "reads the catalogue alone",
-    ("maintenance.py", "_schema"): "reads the catalogue alone",
-    ("purge.py", "_in_batches"): "is given one by the job",
-    ("purge.py", "_tombstones"): "is given one by the job",
-    ("purge.py", "_records"): "is given one by the job",
-    ("purge.py", ""): "names the types",
+    ("database/pipeline.py", ""): "imports",
+    ("database/pipeline.py", "PipelinedConnection"): "derives from the type",
+    ("database/pool.py", ""): "names the types",
+    ("database/pool.py", "Database"): "names the types",
+    ("schema/check.py", ""): "imports",
+    ("schema/migrate.py", ""): "imports",
+    ("database/user_session.py", ""): "imports",
+    ("database/user_session.py", "Transaction.__init__"): "is given one by the entry",
+    ("database/user_session.py", "_Guard.__init__"): "is given one by the entry",
+    ("database/pool.py", "is_closed_by_server"): "is given one by the entry",
+    ("schema/maintenance_role.py", "is_granted"): "reads the catalogue alone",
+    ("schema/maintenance_role.py", "_schema"): "reads the catalogue alone",
+    ("schema/purge.py", "_in_batches"): "is given one by the job",
+    ("schema/purge.py", "_tombstones"): "is given one by the job",
+    ("schema/purge.py", "_records"): "is given one by the job",
+    ("schema/purge.py", ""): "names the types",
 }
 
 

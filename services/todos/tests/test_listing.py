@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from services.todos.tests.serving import Client, Running
-from todos.fields import PRIORITIES
-from todos.listing import SORT_FIELDS
+from todos.domain.fields import PRIORITIES
+from todos.store.list_statements import SORT_FIELDS
 
 RANKS = {name: rank for rank, name in enumerate(PRIORITIES)}
 
@@ -236,7 +236,7 @@ async def test_the_list_and_its_tag_are_of_one_moment(service: Running, alice: C
 def test_every_sort_has_an_index_for_live_and_deleted_todos(
     superuser: psycopg.Connection, field: str, hyphen: str
 ) -> None:
-    from todos.listing import Shape, Sort, list_statement  # noqa: PLC0415
+    from todos.store.list_statements import Shape, Sort, list_statement  # noqa: PLC0415
 
     for deleted in (False, True):
         sort = Sort(field, descending=bool(hyphen))  # type: ignore[arg-type]

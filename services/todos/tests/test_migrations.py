@@ -19,7 +19,7 @@ from sqlmodel import SQLModel
 from devtools.fixtures import Database
 from devtools.postgres import LocalPostgres
 from services.todos.tests.serving import DATABASE, migrate_database
-from todos.migrate import MigrationError, migrate
+from todos.schema.migrate import MigrationError, migrate
 from todos.settings import MigrateSettings
 
 PROJECT = Path(__file__).parents[1]

@@ -10,8 +10,8 @@ from dateutil import rrule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from todos.occurrences import Occurrence, following
-from todos.recurrence import MAX_LENGTH, WEEKDAYS, Frequency, Rule, canonical, parse
+from todos.domain.occurrences import Occurrence, following
+from todos.domain.recurrence_rule import MAX_LENGTH, WEEKDAYS, Frequency, Rule, canonical, parse
 
 LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)
 ZONES = (

@@ -18,8 +18,8 @@ from runtime.logs import JsonFormatter
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, migrate_database, running
 from services.todos.tests.test_database import assert_unavailable, until_available
-from todos.database import ACQUIRE_SECONDS
-from todos.scope import GRACE_SECONDS
+from todos.database.pool import ACQUIRE_SECONDS
+from todos.database.user_session import GRACE_SECONDS
 
 STATEMENT_SECONDS = 0.2
 LATEST_SECONDS = ACQUIRE_SECONDS + STATEMENT_SECONDS + GRACE_SECONDS + 2

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from services.todos.tests.serving import Client
-from todos.fields import PRIORITIES
-from todos.listing import SORT_FIELDS
+from todos.domain.fields import PRIORITIES
+from todos.store.list_statements import SORT_FIELDS
 
 STAY, PASS = 40, 20
 SORTS = [f"{sign}{field}" for field, sign in itertools.product(SORT_FIELDS, ("", "-"))]

@@ -5,9 +5,10 @@ import pytest
 
 from services.todos.tests.serving import Client
 from services.todos.tests.test_isolation import without_first_wall
-from todos import export, importing, statements
-from todos.listing import batch_statement
-from todos.statements import Statement
+from todos.portability import export, import_
+from todos.store import statements
+from todos.store.list_statements import batch_statement
+from todos.store.statements import Statement
 
 
 @pytest.fixture
@@ -15,13 +16,13 @@ def first_wall_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in list(vars(statements).items()):
         if isinstance(value, Statement) and without_first_wall(value).sql != value.sql:
             monkeypatch.setattr(statements, name, without_first_wall(value))
-    assert without_first_wall(importing.put_all_statement).sql != importing.put_all_statement.sql
-    monkeypatch.setattr(importing, "put_all_statement", without_first_wall(importing.put_all_statement))
+    assert without_first_wall(import_.put_all_statement).sql != import_.put_all_statement.sql
+    monkeypatch.setattr(import_, "put_all_statement", without_first_wall(import_.put_all_statement))
     monkeypatch.setattr(export, "batch_statement", lambda shape: without_first_wall(batch_statement(shape)))
 
 
 def test_the_statements_are_bound_to_their_user() -> None:
-    for statement in (importing.put_all_statement, statements.succeed, statements.replace):
+    for statement in (import_.put_all_statement, statements.succeed, statements.replace):
         number = statement.names.index("user_id") + 1
         sql = statement.sql.decode()
         for table in ("todo", "user_state"):

@@ -3,7 +3,7 @@
 import pytest
 
 from runtime.problems import ProblemError
-from todos.preconditions import Condition, condition
+from todos.domain.preconditions import Condition, condition
 
 
 def read(*lines: bytes) -> Condition | None:

@@ -14,8 +14,8 @@ from devtools.postgres import LocalPostgres
 from services.todos.tests.serving import Client, migrate_database, running
 from services.todos.tests.test_cli import todos
 from services.todos.tests.test_todos import assert_problem, path
-from todos.migrate import MigrationError, migrate
-from todos.purge import PurgeError, purge
+from todos.schema.migrate import MigrationError, migrate
+from todos.schema.purge import PurgeError, purge
 from todos.settings import MigrateSettings, PurgeSettings
 
 

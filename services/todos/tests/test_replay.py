@@ -2,7 +2,7 @@
 
 import pytest
 
-from todos.replay import ReplayedError, ReplayMemory, ReplayMemoryFullError
+from todos.http.replay_cache import ReplayedError, ReplayMemory, ReplayMemoryFullError
 
 
 def test_a_proof_is_taken_once_for_as_long_as_it_holds() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todos.since import BEGINNING, Since, decode, encode
+from todos.http.sync_token import BEGINNING, Since, decode, encode
 
 NUMBERS = st.integers(0, 2**63 - 1)
 

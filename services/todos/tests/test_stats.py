@@ -8,7 +8,7 @@ import pytest
 
 from services.todos.tests.serving import Client
 from services.todos.tests.test_todos import assert_problem, path
-from todos import stats
+from todos.store import stats
 
 NOTHING = {
     "total": 0,

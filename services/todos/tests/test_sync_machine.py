@@ -27,20 +27,20 @@ from pydantic import SecretStr
 from devtools.fixtures import Database as EmptyDatabase
 from runtime.problems import Code, ProblemError
 from services.todos.tests.serving import migrate_database
-from todos.bulk import delete_all
-from todos.changes import ChangesQuery, read_changes
-from todos.database import Database, open_database
-from todos.erasure import erase
-from todos.fields import TodoFields
-from todos.idempotency import Request
-from todos.parameters import Filters
-from todos.purge import purge
-from todos.scope import Scope
+from todos.database.pool import Database, open_database
+from todos.database.user_session import Scope
+from todos.domain.fields import TodoFields
+from todos.http.idempotency import Request
+from todos.http.query import Filters
+from todos.http.sync_token import BEGINNING, Since
+from todos.schema.check import open_when_fit
+from todos.schema.purge import purge
 from todos.settings import PurgeSettings
-from todos.since import BEGINNING, Since
-from todos.startcheck import open_when_fit
-from todos.statements import TodoRow
-from todos.store import Todos
+from todos.store.bulk_delete import delete_all
+from todos.store.changes import ChangesQuery, read_changes
+from todos.store.erasure import erase
+from todos.store.repository import Todos
+from todos.store.statements import TodoRow
 
 MOST_PAGES = 500
 """More than all that one run can have written, a change a page."""

@@ -14,10 +14,10 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
-import todos.migrate
+import todos.schema.migrate
 from devtools.fixtures import Database
-from todos.migrate import MigrationError, migrate, migrations_folder
-from todos.models import PRIVILEGES
+from todos.schema.migrate import MigrationError, migrate, migrations_folder
+from todos.schema.models import PRIVILEGES
 from todos.settings import MigrateSettings
 
 REVISIONS = sorted(script.name[:4] for script in (migrations_folder() / "versions").glob("*.py"))
@@ -176,8 +176,8 @@ def code_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
                     script.unlink()
         tables = [table for first, names in FIRST_TABLES.items() if first <= revision for table in names]
         known = {table: privileges for table, privileges in PRIVILEGES.items() if table in tables}
-        monkeypatch.setattr(todos.migrate, "migrations_folder", lambda: folder)
-        monkeypatch.setattr(todos.migrate, "PRIVILEGES", known)
+        monkeypatch.setattr(todos.schema.migrate, "migrations_folder", lambda: folder)
+        monkeypatch.setattr(todos.schema.migrate, "PRIVILEGES", known)
 
     return choose
 

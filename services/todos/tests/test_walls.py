@@ -14,21 +14,21 @@ from runtime.problems import ProblemError
 from services.todos.tests.serving import Client
 from services.todos.tests.test_isolation import without_first_wall
 from services.todos.tests.test_todos import path
-from todos import bulk, changes, erasure, listing, statements, stats
-from todos.bulk import delete_all, delete_statement
-from todos.changes import ChangesQuery, read_changes
-from todos.database import Database, open_database
-from todos.erasure import erase
-from todos.fields import TodoFields
-from todos.idempotency import Request
-from todos.models import TABLES
-from todos.parameters import Filters
-from todos.scope import Scope
-from todos.since import BEGINNING
-from todos.startcheck import open_when_fit
-from todos.statements import Statement
-from todos.stats import read_stats
-from todos.store import Todos
+from todos.database.pool import Database, open_database
+from todos.database.user_session import Scope
+from todos.domain.fields import TodoFields
+from todos.http.idempotency import Request
+from todos.http.query import Filters
+from todos.http.sync_token import BEGINNING
+from todos.schema.check import open_when_fit
+from todos.schema.models import TABLES
+from todos.store import bulk_delete, changes, erasure, list_statements, statements, stats
+from todos.store.bulk_delete import delete_all, delete_statement
+from todos.store.changes import ChangesQuery, read_changes
+from todos.store.erasure import erase
+from todos.store.repository import Todos
+from todos.store.statements import Statement
+from todos.store.stats import read_stats
 
 EVERYTHING = Filters(frozenset(), {})
 MODULES = (changes, erasure, stats)
@@ -113,7 +113,7 @@ async def test_a_key_of_another_user_is_no_key(alice: Client, bob: Client) -> No
 def every_statement() -> list[Statement[Any]]:
     fixed = [value for module in MODULES for value in vars(module).values() if isinstance(value, Statement)]
     assert len(fixed) == 6
-    names = sorted(listing._CONDITIONS)
+    names = sorted(list_statements._CONDITIONS)
     shapes = [frozenset(chosen) for size in range(len(names) + 1) for chosen in itertools.combinations(names, size)]
     return [*fixed, *map(delete_statement, shapes)]
 
@@ -148,7 +148,7 @@ async def test_without_the_first_wall_nothing_of_another_user_is_told_changed_or
             if isinstance(value, Statement) and name not in ("create", "begin_state", "succeed"):
                 assert without_first_wall(value).sql != value.sql, name
                 monkeypatch.setattr(module, name, without_first_wall(value))
-    monkeypatch.setattr(bulk, "delete_statement", lambda names: without_first_wall(delete_statement(names)))
+    monkeypatch.setattr(bulk_delete, "delete_statement", lambda names: without_first_wall(delete_statement(names)))
     cursor = psycopg.RawCursor(superuser)
     cursor.execute(stats.read.sql, [bob])
     counted = cursor.fetchone()

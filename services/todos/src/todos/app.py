@@ -5,15 +5,15 @@ from contextlib import asynccontextmanager
 
 from runtime.asgi import App
 from runtime.serve import Service
-from todos.caller import ProvenCallers
-from todos.database import Database, open_database
-from todos.dispatch import Api
+from todos.database.pool import Database, open_database
+from todos.http.access_log import Observed
+from todos.http.authentication import ProvenCallers
+from todos.http.dispatcher import Api
+from todos.http.replay_cache import ReplayMemory
+from todos.http.routes import router
 from todos.metrics import Metrics
-from todos.observation import Observed
-from todos.replay import ReplayMemory
-from todos.routes import router
+from todos.schema.check import open_when_fit
 from todos.settings import ServeSettings
-from todos.startcheck import open_when_fit
 
 
 @asynccontextmanager

@@ -12,8 +12,8 @@ from runtime import logs
 from runtime.serve import Listeners, StartRefusedError, run
 from runtime.settings import load
 from todos.app import open_service
+from todos.schema.check import check
 from todos.settings import DatabaseSettings, MigrateSettings, PurgeSettings, ServeSettings
-from todos.startcheck import check
 
 KEEPALIVE_SECONDS = 75
 """Longer than the gateway keeps an idle connection, so that it is never this side that hangs up."""
@@ -61,13 +61,13 @@ def _check() -> int:
 
 def _migrate() -> int:
     # serving has no use for Alembic, whose import takes longer than all the rest of the start
-    from todos.migrate import MigrationError, migrate  # noqa: PLC0415
+    from todos.schema.migrate import MigrationError, migrate  # noqa: PLC0415
 
     return _job("migrate", migrate(load(MigrateSettings)), MigrationError)
 
 
 def _purge() -> int:
-    from todos.purge import PurgeError, purge  # noqa: PLC0415 - serving has no use for it
+    from todos.schema.purge import PurgeError, purge  # noqa: PLC0415 - serving has no use for it
 
     return _job("purge", purge(load(PurgeSettings)), PurgeError)
 

@@ -7,7 +7,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from runtime.metrics import Counts, Durations
-from todos.database import Database
+from todos.database.pool import Database
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REFUSALS = ("missing", "malformed", "unknown_key", "signature", "expired", "not_yet_valid", "digest", "replay")

@@ -1,0 +1,1 @@
+"""Connections, pipelines and one user's session."""

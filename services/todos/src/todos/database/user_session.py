@@ -1,0 +1,175 @@
+"""The scoped entry: the only place where a connection is taken for users' data.
+
+Every transaction here begins with the user's id as a setting that ends with it, which row-level security
+compares each row to. Statements go out in pipelines: a read is one round trip, and so is a write of one step.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+import psycopg
+from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.pq import TransactionStatus
+
+from todos.database.pipeline import PipelinedConnection, Sent
+from todos.database.pool import Database, answering_unavailable, is_closed_by_server, unavailable
+from todos.store.statements import Command, Runnable
+
+ATTEMPTS = 3
+"""How often a transaction that lost against another one is tried."""
+
+GRACE_SECONDS = 1
+"""How much longer than one statement a transaction may take before the connection is given up."""
+
+_BEGIN: Sent = (b"BEGIN", ())
+_COMMIT: Sent = (b"COMMIT", ())
+_ROLLBACK: Sent = (b"ROLLBACK", ())
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+_SET_USER = b"SELECT set_config('app.user_id', $1, true), set_config('statement_timeout', $2, true)"
+
+
+class Transaction:
+    """An open transaction of one user; each call is one round trip.
+
+    Whatever is left open when it ends is rolled back.
+    """
+
+    def __init__(self, connection: PipelinedConnection, user_id: str, statement_timeout: str) -> None:
+        self._connection = connection
+        self._user_id = user_id
+        self._set_user = (_SET_USER, (user_id, statement_timeout))
+        self._begun = False
+
+    async def send(self, *commands: Runnable) -> None:
+        """Run `commands` in their order and fill their rows."""
+        await self._run(commands, commit=False)
+
+    async def commit(self, *commands: Runnable) -> None:
+        """Run `commands` in their order, fill their rows, and commit."""
+        await self._run(commands, commit=True)
+
+    async def read(self, command: Runnable) -> None:
+        """Run one command in a transaction of its own, which ends with the round trip."""
+        _, rows = await self._connection.round_trip(self._set_user, command.bound_to(self._user_id))
+        command.take(rows)
+
+    async def _run(self, commands: Sequence[Runnable], *, commit: bool) -> None:
+        opening = () if self._begun else (_BEGIN, self._set_user)
+        closing = (_COMMIT,) if commit else ()
+        bound = [command.bound_to(self._user_id) for command in commands]
+        results = await self._connection.round_trip(*opening, *bound, *closing)
+        self._begun = True
+        for command, rows in zip(commands, results[len(opening) :], strict=False):
+            command.take(rows)
+
+
+type Work[Result] = Callable[[Transaction], Awaitable[Result]]
+
+
+class Scope:
+    """One user's way to the database, and to nobody else's rows."""
+
+    def __init__(self, database: Database, user_id: str) -> None:
+        self._database = database
+        self._user_id = user_id
+        self._statement_timeout = str(int(database.statement_seconds * 1000))
+        self._seconds = database.statement_seconds + GRACE_SECONDS
+
+    async def read[Row](self, command: Command[Row]) -> Sequence[Row]:
+        """Run one statement that changes nothing; once more, where the connection broke under it.
+
+        Raises:
+            ProblemError: `database_unavailable`.
+        """
+        with answering_unavailable():
+            try:
+                return await self._read(command)
+            except _BrokenConnectionError:
+                return await self._read(command)
+
+    async def _read[Row](self, command: Command[Row]) -> Sequence[Row]:
+        await self._in_transaction(lambda transaction: transaction.read(command))
+        return command.rows
+
+    async def write[Result](self, work: Work[Result]) -> Result:
+        """Run `work` in one transaction; again from its start, where it lost against another one.
+
+        `work` commits; where it raises instead, nothing has happened.
+
+        Raises:
+            ProblemError: `database_unavailable`, or what `work` raised.
+        """
+        with answering_unavailable():
+            for _ in range(ATTEMPTS - 1):
+                try:
+                    return await self._in_transaction(work)
+                except (SerializationFailure, DeadlockDetected):
+                    continue
+            return await self._in_transaction(work)
+
+    async def _in_transaction[Result](self, work: Work[Result]) -> Result:
+        if not self._database.fit:
+            raise unavailable()
+        connection = await self._open_connection()
+        guard = _Guard(connection, self._seconds)
+        try:
+            return await self._undoing_the_unfinished(connection, work)
+        except psycopg.OperationalError as error:
+            if guard.hung_up:
+                raise TimeoutError from None
+            if connection.closed:
+                raise _BrokenConnectionError(error.sqlstate) from None
+            raise
+        finally:
+            guard.end()
+            await self._database.pool.putconn(connection)
+
+    async def _undoing_the_unfinished[Result](self, connection: PipelinedConnection, work: Work[Result]) -> Result:
+        try:
+            return await work(Transaction(connection, self._user_id, self._statement_timeout))
+        finally:
+            # here, as the pool would wait for a silent server without end
+            if connection.pgconn.transaction_status in _OPEN:
+                with contextlib.suppress(psycopg.OperationalError):
+                    await connection.round_trip(_ROLLBACK)
+
+    async def _open_connection(self) -> PipelinedConnection:
+        pool = self._database.pool
+        while True:
+            connection = await pool.getconn()
+            if not is_closed_by_server(connection):
+                return connection
+            await connection.close()
+            await pool.putconn(connection)
+
+
+class _Guard:
+    """Hangs up on a server that has not answered in time, so that whoever waits for it goes on at once.
+
+    A cancelled task would instead ask that server, for seconds, to cancel the statement.
+    """
+
+    def __init__(self, connection: PipelinedConnection, seconds: float) -> None:
+        self.hung_up = False
+        self._connection = connection
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._hang_up)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _hang_up(self) -> None:
+        self.hung_up = True
+        with (
+            contextlib.suppress(psycopg.OperationalError, OSError),  # it is closed already
+            socket.socket(fileno=os.dup(self._connection.fileno())) as same_socket,
+        ):
+            same_socket.shutdown(socket.SHUT_RDWR)
+
+
+class _BrokenConnectionError(psycopg.OperationalError):
+    def __init__(self, sqlstate: str | None) -> None:
+        super().__init__()
+        self.sqlstate = sqlstate

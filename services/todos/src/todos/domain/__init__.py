@@ -1,0 +1,1 @@
+"""Rules of a todo, without HTTP and without SQL."""

@@ -1,0 +1,1 @@
+"""Requests and responses: parse, run the store, answer."""

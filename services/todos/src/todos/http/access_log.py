@@ -1,0 +1,66 @@
+"""The outermost layer: every answer is counted, logged and has an id, and no fault tells about itself."""
+
+import json
+import logging
+import time
+
+from runtime.asgi import App, Message, Receive, Scope, Send, respond
+from runtime.identifiers import new_uuid
+from runtime.logs import RequestLog, pseudonym
+from runtime.problems import ProblemError, render
+from todos.http.authentication import CALLER, REQUEST_ID, ROUTE
+from todos.metrics import Metrics, label_of
+
+UNROUTED = "unrouted"
+"""The route label of what met no route, refused callers included."""
+CLIENT_LEFT = 499
+"""The status label of a request whose client left before the answer."""
+
+log = logging.getLogger("todos.request")
+requests = RequestLog("todos", log)
+_quoted = json.JSONEncoder().encode
+
+
+class Observed:
+    """Counts and logs each request; an exception that got here becomes an opaque 500."""
+
+    def __init__(self, app: App, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        scope[REQUEST_ID] = new_uuid()
+        status: int | None = None
+
+        async def send_observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_observed)
+        except Exception:
+            log.exception("unhandled error", extra={"fields": {"request_id": scope[REQUEST_ID]}})
+            if status:
+                raise
+            await respond(send_observed, *render(internal_error(), scope[REQUEST_ID]))
+        finally:
+            self._tell(scope, status or CLIENT_LEFT, time.perf_counter() - started)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        route, method = scope.get(ROUTE, UNROUTED), label_of(scope["method"])
+        self._metrics.requests.add(route, method, status)
+        self._metrics.duration.observe(seconds, route, method)
+        caller = scope.get(CALLER)
+        user = f'"{pseudonym(caller.user_id)}"' if caller else "null"
+        requests.write(
+            f'"request_id": {_quoted(scope[REQUEST_ID])}, "method": "{method}", "route": "{route}", '
+            f'"status": {status}, "duration_ms": {seconds * 1000:.3f}, "user": {user}'
+        )
+
+
+def internal_error() -> ProblemError:
+    """Opaque: the log has the rest under the request's id."""
+    return ProblemError("internal", "Something went wrong here. The log knows it by this id.")

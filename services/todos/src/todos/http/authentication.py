@@ -1,0 +1,105 @@
+"""Who asks, proven before anything else is looked at."""
+
+import time
+from dataclasses import dataclass
+from typing import NoReturn
+
+from identity import Identity, IdentityRefusedError, Keyring, verify
+from runtime.asgi import App, Message, Receive, Scope, Send, respond
+from runtime.problems import ProblemError, render, retry_after
+from todos.http.replay_cache import ReplayedError, ReplayMemory, ReplayMemoryFullError
+from todos.metrics import Metrics
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_IMPORT_BYTES = 5 * MAX_BODY_BYTES
+IMPORT = b"/v1/import"
+REQUEST_ID = "todos.request_id"
+"""The key of the request's id in the ASGI scope: ours until the caller is proven, then the gateway's."""
+CALLER = "todos.http.authentication"
+ROUTE = "todos.route"
+"""The key of the route's template, where there is one."""
+
+_CLOSE = (b"connection", b"close")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A proven user with the body that the proof covers."""
+
+    user_id: str
+    request_id: str
+    body: bytes
+
+
+class ProvenCallers:
+    """Passes on what the gateway has signed, with the `Caller` in the scope; anything else is 401 here."""
+
+    def __init__(self, app: App, keys: Keyring, metrics: Metrics, replay: ReplayMemory) -> None:
+        self._app = app
+        self._keys = keys
+        self._metrics = metrics
+        self._replay = replay
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await _whole_body(receive, MAX_IMPORT_BYTES if scope["raw_path"] == IMPORT else MAX_BODY_BYTES)
+            if body is None:
+                return
+            identity = self._prove(scope, body)
+        except ProblemError as problem:
+            await respond(send, *render(problem, scope[REQUEST_ID]))
+            return
+        scope[REQUEST_ID] = identity.request_id
+        scope[CALLER] = Caller(identity.user_id, identity.request_id, body)
+        # routes match the bytes that were signed: an escaped spelling is no second address
+        scope["path"] = scope["raw_path"].decode("latin-1")
+        await self._app(scope, receive, send)
+
+    def _prove(self, scope: Scope, body: bytes) -> Identity:
+        now = time.time()
+        try:
+            identity = verify(
+                self._keys,
+                method=scope["method"],
+                path=scope["raw_path"],
+                query=scope["query_string"],
+                headers=scope["headers"],
+                body=body,
+                now=now,
+            )
+            if scope["method"] != "GET":
+                self._replay.admit(identity.proof, identity.expires, now)
+        except IdentityRefusedError as refused:
+            self._refuse(refused.reason)
+        except ReplayedError:
+            self._refuse("replay")
+        except ReplayMemoryFullError:
+            raise ProblemError(
+                "overloaded", "There are too many writes at the moment.", headers=[retry_after(1)]
+            ) from None
+        return identity
+
+    def _refuse(self, reason: str) -> NoReturn:
+        self._metrics.count_identity_refused(reason)
+        raise ProblemError(
+            "unauthenticated",
+            "The request does not prove its user.",
+            headers=[(b"www-authenticate", b"Bearer")],
+        ) from None
+
+
+async def _whole_body(receive: Receive, limit: int) -> bytes | None:
+    """The body, or None where the client left before its end."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise ProblemError("content_too_large", f"The body is larger than {limit} bytes.", headers=[_CLOSE])
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)

@@ -1,0 +1,72 @@
+"""From a request to its handler, past the middlewares and the dependency solver of FastAPI, which have no use here."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+
+from fastapi import FastAPI, Response
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.types import ASGIApp
+
+from runtime.asgi import Receive, Scope, Send, respond
+from runtime.problems import ProblemError, render
+from todos.http.authentication import REQUEST_ID, ROUTE
+from todos.http.request import Asked
+
+type Handler = Callable[[Asked], Awaitable[Response]]
+type Methods = dict[str, Handler]
+
+
+class Api(FastAPI):
+    """Routes are declared as FastAPI has them, and run by a `Dispatcher`."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """All of it."""
+        contexts = iter_route_contexts(self.routes)
+        return Dispatcher(route for context in contexts if isinstance(route := context.original_route, APIRoute))
+
+
+class Dispatcher:
+    """Calls a handler with what is `Asked`, and answers what it returns or raises.
+
+    What is no `ProblemError` goes on to the caller.
+    """
+
+    def __init__(self, routes: Iterable[APIRoute]) -> None:
+        self._fixed: dict[str, Methods] = {}
+        self._templates: dict[str, tuple[re.Pattern[str], Methods]] = {}
+        for route in routes:
+            if route.param_convertors:
+                _, methods = self._templates.setdefault(route.path, (route.path_regex, {}))
+            else:
+                methods = self._fixed.setdefault(route.path, {})
+            methods.update(dict.fromkeys(route.methods or (), route.endpoint))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            answer = await self._find(scope)(Asked(scope, receive))
+        except ProblemError as problem:
+            await respond(send, *render(problem, scope[REQUEST_ID]))
+            return
+        await answer(scope, receive, send)
+
+    def _find(self, scope: Scope) -> Handler:
+        path = scope["path"]
+        methods = self._fixed.get(path)
+        if methods is not None:
+            scope[ROUTE] = path
+            return _of_method(methods, scope["method"])
+        for template, (pattern, methods) in self._templates.items():
+            if found := pattern.fullmatch(path):
+                scope[ROUTE], scope["path_params"] = template, found.groupdict()
+                return _of_method(methods, scope["method"])
+        raise ProblemError("not_found", "There is no such route.")
+
+
+def _of_method(methods: Methods, method: str) -> Handler:
+    try:
+        return methods[method]
+    except KeyError:
+        allowed = ", ".join(sorted(methods)).encode()
+        raise ProblemError(
+            "method_not_allowed", "The route does not know this method.", headers=[(b"allow", allowed)]
+        ) from None

@@ -1,0 +1,245 @@
+"""Query parameters, read strictly: a misspelt filter must never list everything."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import cast
+from urllib.parse import quote, unquote_to_bytes
+
+from runtime.problems import Fault, ProblemError
+from todos.domain import due_date
+from todos.domain.fields import PRIORITIES, RANKS, has_control_characters
+from todos.http import cursor
+from todos.store.list_statements import SORT_FIELDS, Filter, Shape, Sort, like_pattern
+from todos.store.statements import Value
+
+MAX_LIMIT = 200
+DEFAULT_LIMIT = 50
+MAX_Q = 100
+MAX_TAG = 50
+
+_LIMIT = re.compile(r"[1-9][0-9]{0,2}")
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_REPEATABLE = frozenset({"priority", "tag"})
+
+type Pairs = Sequence[tuple[str, str]]
+type Readers = Mapping[str, Callable[[str], object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which filters were given, and their values."""
+
+    names: frozenset[Filter]
+    values: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """What `GET /v1/todos` was asked for."""
+
+    shape: Shape
+    values: dict[str, Value]
+    limit: int
+    bound_to: str
+    """What the cursors of this list are good for."""
+    repeated: str
+    """The query of every further page, but for its cursor."""
+
+
+def parse_query(query: bytes) -> Pairs:
+    """Names and values of a query, in order (URL Standard, section 5.1, but strict).
+
+    Raises:
+        ProblemError: `invalid`, an escape is broken or does not decode to UTF-8.
+    """
+    return [_pair(piece) for piece in query.split(b"&")] if query else []
+
+
+def _pair(piece: bytes) -> tuple[str, str]:
+    name, _, value = piece.partition(b"=")
+    try:
+        if _BROKEN_ESCAPE.search(piece):
+            raise ValueError
+        return _decoded(name), _decoded(value)
+    except ValueError:
+        shown = unquote_to_bytes(name).decode(errors="replace")
+        raise invalid_parameters([Fault(parameter=shown, detail="is not percent-encoded UTF-8")]) from None
+
+
+def _decoded(text: bytes) -> str:
+    return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+
+
+def no_parameters(query: bytes) -> None:
+    """Refuse any parameter.
+
+    Raises:
+        ProblemError: `invalid`.
+    """
+    if query:
+        raise invalid_parameters(
+            [Fault(parameter=name, detail="is not a parameter of this route") for name, _ in parse_query(query)]
+        )
+
+
+def list_query(query: bytes, user_id: str) -> ListQuery:
+    """Read the parameters of the list.
+
+    Raises:
+        ProblemError: `invalid`, with every fault.
+    """
+    pairs = parse_query(query)
+    return _assemble(read_strictly(pairs, _READERS), [pair for pair in pairs if pair[0] != "cursor"], user_id)
+
+
+def filter_query(query: bytes) -> Filters:
+    """Read the filters of the list, of a route that takes nothing else.
+
+    Raises:
+        ProblemError: `invalid`, with every fault.
+    """
+    return _filters(read_strictly(parse_query(query), {name: _READERS[name] for name in _FILTERS}))
+
+
+def export_query(query: bytes) -> tuple[Filters, bool]:
+    """Read the filters of an export, and whether it is of the deleted todos.
+
+    Raises:
+        ProblemError: `invalid`, with every fault.
+    """
+    read = read_strictly(parse_query(query), {name: _READERS[name] for name in (*_FILTERS, "deleted")})
+    return _filters(read), cast(bool, read.get("deleted", False))
+
+
+def read_strictly(pairs: Pairs, readers: Readers) -> dict[str, object]:
+    """What each given parameter says to its reader, which raises ValueError where it says nothing.
+
+    Raises:
+        ProblemError: `invalid`, with every fault, those of unknown and of repeated parameters included.
+    """
+    given: dict[str, list[str]] = {}
+    for name, value in pairs:
+        given.setdefault(name, []).append(value)
+    faults: list[Fault] = []
+    read: dict[str, object] = {}
+    for name, texts in given.items():
+        try:
+            read[name] = _read(name, texts, readers)
+        except ValueError as error:
+            faults.append(Fault(parameter=name, detail=str(error)))
+    if faults:
+        raise invalid_parameters(faults)
+    return read
+
+
+def _read(name: str, texts: list[str], readers: Readers) -> object:
+    if name not in readers:
+        raise ValueError("is not a parameter of this route")
+    if name in _REPEATABLE:
+        return sorted({readers[name](text) for text in texts})  # type: ignore[type-var]  # ranks or tags
+    if len(texts) > 1:
+        raise ValueError("may be given once")
+    return readers[name](texts[0])
+
+
+def _filters(read: Mapping[str, object]) -> Filters:
+    values: dict[str, Value] = {name: cast(Value, read[name]) for name in _FILTERS if name in read}
+    return Filters(frozenset(name for name in _FILTERS if name in read), values)
+
+
+def _assemble(read: dict[str, object], pairs: Pairs, user_id: str) -> ListQuery:
+    sort = cast(Sort, read.get("sort", Sort("created_at", descending=True)))
+    deleted = cast(bool, read.get("deleted", False))
+    filters = _filters(read)
+    values = filters.values
+    bound_to = cursor.binding(user_id, sort, [deleted, {name: str(value) for name, value in values.items()}])
+    after = read.get("cursor")
+    if isinstance(after, str):
+        try:
+            position = cursor.decode(after, bound_to, sort.field)
+        except ValueError:
+            fault = Fault(parameter="cursor", detail="is not a cursor of this sort and these filters")
+            raise invalid_parameters([fault]) from None
+        values = values | {"after_key": _after_key(position, sort), "after_id": position.id}
+    limit = cast(int, read.get("limit", DEFAULT_LIMIT))
+    shape = Shape(sort, filters.names, deleted, after_cursor=after is not None)
+    repeated = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
+    return ListQuery(shape, {**values, "limit": limit + 1}, limit, bound_to, repeated)
+
+
+def _after_key(position: cursor.Position, sort: Sort) -> Value:
+    if isinstance(position.key, datetime):
+        return position.key.replace(tzinfo=UTC)
+    if position.key is None:
+        return "-infinity" if sort.descending else "infinity"
+    return position.key
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("is neither true nor false")
+    return text == "true"
+
+
+def _rank(text: str) -> int:
+    for name in PRIORITIES:
+        if text == name:
+            return RANKS[name]
+    raise ValueError(f"is none of {', '.join(PRIORITIES)}")
+
+
+def _tag(text: str) -> str:
+    if not 1 <= len(text) <= MAX_TAG or "," in text or has_control_characters(text):
+        raise ValueError("is not a tag: 1 to 50 characters, no comma, no control character")
+    return text
+
+
+def _moment(text: str) -> datetime:
+    due: date | datetime = due_date.parse(text)
+    return due if isinstance(due, datetime) else datetime.combine(due, time(), UTC)
+
+
+def _search(text: str) -> str:
+    if not 1 <= len(text) <= MAX_Q or has_control_characters(text):
+        raise ValueError("is not 1 to 100 characters without control characters")
+    return like_pattern(text)
+
+
+def _sort(text: str) -> Sort:
+    name = text.removeprefix("-")
+    if name not in SORT_FIELDS:
+        raise ValueError(f"is none of {', '.join(SORT_FIELDS)}, with or without a leading hyphen")
+    return Sort(name, descending=text != name)
+
+
+def limit_reader(largest: int) -> Callable[[str], int]:
+    """Reads a number from 1 to `largest`, which has three digits."""
+
+    def read(text: str) -> int:
+        if not _LIMIT.fullmatch(text) or int(text) > largest:
+            raise ValueError(f"is not a number from 1 to {largest}")
+        return int(text)
+
+    return read
+
+
+_FILTERS: tuple[Filter, ...] = ("completed", "priority", "tag", "due_after", "due_before", "q")
+_READERS: Readers = {
+    "completed": _boolean,
+    "priority": _rank,
+    "tag": _tag,
+    "due_after": _moment,
+    "due_before": _moment,
+    "q": _search,
+    "deleted": _boolean,
+    "sort": _sort,
+    "limit": limit_reader(MAX_LIMIT),
+    "cursor": str,
+}
+
+
+def invalid_parameters(faults: Sequence[Fault]) -> ProblemError:
+    """422, with what broke the contract."""
+    return ProblemError("invalid", "The parameters break the contract.", faults=faults)

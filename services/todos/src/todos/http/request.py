@@ -1,0 +1,38 @@
+"""What a handler is given."""
+
+from starlette.requests import Request
+
+from runtime.asgi import Receive
+from runtime.asgi import Scope as ASGIScope
+from runtime.identifiers import is_canonical_uuid
+from todos.database.pool import Database
+from todos.database.user_session import Scope
+from todos.http.authentication import CALLER, Caller
+from todos.store.repository import Todos, not_found
+
+
+class Asked(Request):
+    """A request of a proven caller, and this caller's todos."""
+
+    def __init__(self, scope: ASGIScope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        self.caller: Caller = scope[CALLER]
+        self.raw_query: bytes = scope["query_string"]
+        self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._database: Database = scope["app"].state.database
+
+    @property
+    def todo_id(self) -> str:
+        """The id in the path. Raises `not_found` where it can be nobody's."""
+        todo_id: str = self.path_params["todo_id"]
+        if not is_canonical_uuid(todo_id):
+            raise not_found()
+        return todo_id
+
+    @property
+    def todos(self) -> Todos:
+        return Todos(self._database, self.caller.user_id)
+
+    @property
+    def scoped(self) -> Scope:
+        return Scope(self._database, self.caller.user_id)

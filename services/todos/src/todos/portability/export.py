@@ -1,0 +1,88 @@
+"""Everything of one user, or what filters leave of it, in constant memory.
+
+Each batch is one statement of its own and as of one moment, the batches go by the moment of creation: what stays as it
+is appears exactly once, what is created, changed or deleted meanwhile in one of its states or not at all.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC
+from typing import Protocol
+
+from todos.database.user_session import Scope
+from todos.http.query import Filters
+from todos.portability.csv_export import Sheet
+from todos.portability.json_export import TodoList
+from todos.store.list_statements import Shape, Sort, batch_statement
+from todos.store.statements import Command, TodoRow, Value
+
+BATCH = 100
+
+MEDIA_TYPES = ("application/json", "text/calendar", "text/csv")
+
+
+class Format(Protocol):
+    """One document, written from its start to its end."""
+
+    media_type: bytes
+    filename: str
+
+    def opening(self) -> bytes: ...
+
+    def batch(self, rows: Sequence[TodoRow]) -> bytes: ...
+
+    def closing(self) -> bytes: ...
+
+
+def form_of(media_type: str, base: str) -> Format:
+    """The form of one of `MEDIA_TYPES`, of todos that are found at `base`; takes a while, the first time."""
+    match media_type:
+        case "text/calendar":
+            from todos.portability.ical_export import Calendar  # noqa: PLC0415 - its library would lengthen every start
+
+            return Calendar()
+        case "text/csv":
+            return Sheet()
+        case _:
+            return TodoList(base)
+
+
+async def batches(scope: Scope, filters: Filters, *, deleted: bool) -> AsyncIterator[Sequence[TodoRow]]:
+    """The user's todos, oldest first; one round trip each.
+
+    Raises:
+        ProblemError: `database_unavailable`.
+    """
+    shape = Shape(Sort("created_at", descending=False), filters.names, deleted, after_cursor=False)
+    values: dict[str, Value] = {**filters.values, "limit": BATCH}
+    while True:
+        listed = await scope.read(Command(batch_statement(shape), values))
+        rows = [row.todo for row in listed if row.todo is not None]
+        yield rows
+        if len(rows) < BATCH:
+            return
+        shape = replace(shape, after_cursor=True)
+        values |= {"after_key": rows[-1].created_at.replace(tzinfo=UTC), "after_id": rows[-1].id}
+
+
+async def begun[Item](source: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    """The same items, the first of which is there already: what fails before it can still be answered."""
+    first = await anext(source)
+
+    async def items() -> AsyncIterator[Item]:
+        yield first
+        async for item in source:
+            yield item
+
+    return items()
+
+
+async def written(found: AsyncIterator[Sequence[TodoRow]], form: Format) -> AsyncIterator[bytes]:
+    """The document, a piece for each batch; where it breaks off, its end is missing."""
+    opening = form.opening()
+    async for rows in found:
+        # in a thread: a hundred todos may take some ten milliseconds
+        yield opening + await asyncio.to_thread(form.batch, rows)
+        opening = b""
+    yield form.closing()

@@ -1,0 +1,212 @@
+"""The JSON that an export writes, taken back: every todo of it under its id, or none.
+
+An id that is there is replaced as a PUT would, one that was deleted is live again, and nothing is completed by it:
+a recurring todo that comes in as done has no successor made.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Date,
+    Integer,
+    SmallInteger,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    literal_column,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import col
+
+from runtime.identifiers import is_canonical_uuid
+from runtime.problems import Fault, ProblemError
+from todos.database.user_session import Scope, Transaction
+from todos.domain import due_date
+from todos.domain.fields import TodoFields
+from todos.http import body as bodies
+from todos.schema.models import Timestamp, Todo, UserState
+from todos.store import statements
+from todos.store.repository import column_values, locked, quota_used_up
+from todos.store.statements import QUOTA, Command, Statement, Value, compiled
+
+_TRUE = literal_column("true", Boolean)
+_KINDS: dict[str, Any] = {
+    "position": Integer,
+    "id": Uuid,
+    "title": Text,
+    "description": Text,
+    "completed": Boolean,
+    "priority": SmallInteger,
+    "tags": ARRAY(Text),
+    "due_on": Date,
+    "due_at": Timestamp,
+    "timezone": Text,
+    "recurrence": Text,
+    "order": Integer,
+}
+
+
+class Imported(NamedTuple):
+    """How many todos came new, and how many were there, deleted ones included."""
+
+    created: int
+    updated: int
+
+
+class _ImportRow(NamedTuple):
+    created: int
+    updated: int
+    added: int
+    live_count: int
+
+
+def read_items(headers: bodies.Headers, body: bytes) -> list[dict[str, Value]]:
+    """The columns of each todo of an array, by all the rules of a PUT; each names its `id`, once.
+
+    Raises:
+        ProblemError: `unsupported_media_type`, `bad_request`, `invalid` with pointers such as `/3/title`, `quota`.
+    """
+    document = bodies.read_document(headers, body, bodies.JSON)
+    if not isinstance(document, list):
+        raise bodies.invalid([Fault(pointer="", detail="should be an array")])
+    if len(document) > QUOTA:
+        raise quota_used_up()
+    faults: list[Fault] = []
+    items: list[dict[str, Value]] = []
+    seen: set[str] = set()
+    for number, given in enumerate(document):
+        item, found = _item(given, seen)
+        faults += [Fault(pointer=f"/{number}{fault['pointer']}", detail=fault["detail"]) for fault in found]
+        items.append(item)
+        if len(faults) >= bodies.MAX_FAULTS:
+            break
+    if faults:
+        raise bodies.invalid(faults[: bodies.MAX_FAULTS])
+    return items
+
+
+def _item(given: object, seen: set[str]) -> tuple[dict[str, Value], Sequence[Fault]]:
+    if not isinstance(given, dict):
+        return {}, [Fault(pointer="", detail="should be an object")]
+    todo_id = given.get("id")
+    if not isinstance(todo_id, str) or not is_canonical_uuid(todo_id):
+        return {}, [Fault(pointer="/id", detail="should be a UUID, in lower case with hyphens")]
+    if todo_id in seen:
+        return {}, [Fault(pointer="/id", detail="stands in this import twice")]
+    seen.add(todo_id)
+    try:
+        fields = TodoFields.model_validate(bodies.client_set(given))
+        return {"id": todo_id, **column_values(fields)}, []
+    except ValidationError as error:
+        return {}, bodies.faults_of(error)
+    except ProblemError as error:
+        return {}, error.faults
+
+
+async def put_all(scope: Scope, items: Sequence[Mapping[str, Value]]) -> Imported:
+    """Write them in one transaction of two round trips; each takes a number, in their order.
+
+    Raises:
+        ProblemError: `quota`, the user would hold too many; `database_unavailable`.
+    """
+    placed = [{**item, "position": position} for position, item in enumerate(items, 1)]
+    text = json.dumps(placed, default=_text, ensure_ascii=False, separators=(",", ":"))
+
+    async def work(transaction: Transaction) -> Imported:
+        write = Command(put_all_statement, {"items": text})
+        state = Command(statements.lock_state)
+        await transaction.send(Command(statements.begin_state), state, write)
+        locked(state)
+        done = write.rows[0]
+        if done.added > 0 and done.live_count > QUOTA:
+            raise quota_used_up()
+        await transaction.commit()
+        return Imported(done.created, done.updated)
+
+    return await scope.write(work)
+
+
+def _text(value: date | datetime) -> str:
+    return due_date.utc_text(value.astimezone(UTC)) if isinstance(value, datetime) else value.isoformat()
+
+
+def _put_all() -> Statement[_ImportRow]:
+    """The user's state is locked by a statement before, so that the one snapshot of this one is the latest."""
+    given = (
+        func.jsonb_to_recordset(cast(bindparam("items", type_=Text), JSONB))
+        .table_valued(*(column(name, kind) for name, kind in _KINDS.items()))
+        .render_derived(name="given", with_types=True)
+    )
+    item = select(*given.c).cte("item")
+    before = (
+        select(col(Todo.id), col(Todo.deleted_at).is_(None).label("is_live"))
+        .where(statements.of_user, col(Todo.id).in_(select(item.c.id)))
+        .cte("before")
+    )
+    total = select(cast(func.count(), Integer)).select_from(item).scalar_subquery()
+    known = select(cast(func.count(), Integer)).select_from(before).scalar_subquery()
+    live = select(cast(func.count(), Integer)).select_from(before).where(before.c.is_live).scalar_subquery()
+    state = (
+        update(UserState)
+        .where(statements.state_of_user)
+        .values(seq=col(UserState.seq) + total, live_count=col(UserState.live_count) + total - live)
+        .returning(
+            (col(UserState.seq) - total).label("before"),
+            col(UserState.live_count),
+            func.clock_timestamp().label("at"),
+        )
+        .cte("state")
+    )
+    # created one after another, so that the default order of the list is that of the import
+    age = (total - item.c.position) * literal_column("interval '1 microsecond'")
+    row: dict[str, ColumnElement[Any]] = {
+        "user_id": bindparam("user_id", type_=Text),
+        **{name: item.c[name] for name in _KINDS if name != "position"},
+        "completed_at": case((item.c.completed, state.c.at), else_=null()),
+        "created_at": state.c.at - age,
+        "updated_at": state.c.at,
+        "version": state.c.before + item.c.position,
+    }
+    source = select(*(value.label(name) for name, value in row.items())).select_from(item.join(state, _TRUE))
+    new = insert(Todo).from_select(list(row), source)
+    was_due = and_(
+        col(Todo.due_at).is_not_distinct_from(new.excluded.due_at), col(Todo.timezone) == new.excluded.timezone
+    )
+    written = (
+        new.on_conflict_do_update(
+            index_elements=["user_id", "id"],
+            set_={
+                **{name: new.excluded[name] for name in _KINDS if name not in ("position", "id")},
+                "completed_at": case(
+                    (new.excluded.completed, func.coalesce(col(Todo.completed_at), new.excluded.completed_at)),
+                    else_=null(),
+                ),
+                "updated_at": new.excluded.updated_at,
+                "deleted_at": null(),
+                "version": new.excluded.version,
+                "due_wall": case((was_due, col(Todo.due_wall)), else_=null()),
+            },
+        )
+        .returning(col(Todo.id))
+        .cte("written")
+    )
+    done = select(total - known, known, total - live, state.c.live_count).add_cte(written)
+    return compiled(done, _ImportRow)
+
+
+put_all_statement = _put_all()

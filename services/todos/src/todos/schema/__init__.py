@@ -1,0 +1,1 @@
+"""Tables, migrations, roles and the check of them."""

@@ -1,0 +1,129 @@
+"""`todos purge`: deletes for good what nobody may ask for any more."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from todos.database.pool import CONNECT_SECONDS
+from todos.schema.maintenance_role import is_granted
+from todos.settings import PurgeSettings
+from todos.store.statements import IDEMPOTENCY_HOURS
+
+BATCH_ROWS = 1000
+"""At most so many rows a transaction, so that no writer waits for longer than a few milliseconds."""
+
+_ADVISORY_LOCK = 7_305_160_212_734_002
+
+_CUTOFFS = "SELECT now() - make_interval(days => %s), now() - make_interval(hours => %s)"
+_TIME_OUT = "SET LOCAL statement_timeout = '60s'"
+_TURN = "SELECT pg_advisory_xact_lock(%s)"
+# the users first, as every writer takes them: what is seen after this wait is what the user did before
+_LOCK_USERS = """
+SELECT user_id FROM user_state
+WHERE user_id IN (SELECT user_id FROM todo WHERE deleted_at < %(before)s ORDER BY deleted_at LIMIT %(rows)s)
+ORDER BY user_id
+FOR UPDATE
+"""
+_PURGE_TOMBSTONES = """
+WITH gone AS (
+    DELETE FROM todo
+    WHERE deleted_at < %(before)s AND (user_id, id) IN (
+        SELECT user_id, id FROM todo
+        WHERE user_id = ANY(%(users)s) AND deleted_at < %(before)s
+        ORDER BY deleted_at LIMIT %(rows)s
+    )
+    RETURNING user_id, version
+), raised AS (
+    UPDATE user_state SET purged_seq = greatest(purged_seq, highest.version)
+    FROM (SELECT user_id, max(version) AS version FROM gone GROUP BY user_id) AS highest
+    WHERE user_state.user_id = highest.user_id
+)
+SELECT count(*) FROM gone
+"""
+_PURGE_RECORDS = """
+WITH gone AS (
+    DELETE FROM idempotency
+    WHERE created_at < %(before)s AND (user_id, key) IN (
+        SELECT user_id, key FROM idempotency WHERE created_at < %(before)s ORDER BY created_at LIMIT %(rows)s
+    )
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+"""
+
+type Batch = Callable[[psycopg.Connection, datetime, int], int | None]
+
+
+class PurgeError(Exception):
+    """The job could not go on; the message says why, for a person. What it did so far stays done."""
+
+
+def purge(settings: PurgeSettings, batch_rows: int = BATCH_ROWS) -> Iterator[str]:
+    """Delete old tombstones and idempotency records, a batch a transaction; yields a line for each and a total.
+
+    Any number may run at once: their batches take turns.
+
+    Raises:
+        PurgeError: it may be run again.
+    """
+    url = settings.maintenance_database_url.get_secret_value()
+    role = str(conninfo_to_dict(url)["user"])
+    try:
+        with psycopg.connect(
+            url,
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=CONNECT_SECONDS,
+            application_name="todos purge",
+        ) as connection:
+            if not is_granted(connection, role):
+                raise PurgeError("the role has no policies of its own: todos migrate, with this setting")
+            found = connection.execute(_CUTOFFS, [settings.tombstone_days, IDEMPOTENCY_HOURS]).fetchone()
+            assert found  # noqa: S101 - a SELECT without FROM
+            for name, batch, before in (
+                ("tombstones", _tombstones, found[0]),
+                ("idempotency records", _records, found[1]),
+            ):
+                yield from _in_batches(connection, name, batch, before, batch_rows)
+    except psycopg.Error as error:
+        state = error.sqlstate or type(error).__name__
+        raise PurgeError(_REASONS.get(error.sqlstate, f"the database failed ({state}); run it again")) from None
+
+
+def _in_batches(connection: psycopg.Connection, name: str, batch: Batch, before: datetime, rows: int) -> Iterator[str]:
+    total = 0
+    while True:
+        with connection.transaction():
+            connection.execute(_TURN, [_ADVISORY_LOCK])
+            # after the wait for its turn: a batch has the time of one, however many others there are
+            connection.execute(_TIME_OUT)
+            deleted = batch(connection, before, rows)
+        if deleted is None:
+            break
+        total += deleted
+        yield f"{name}: {total} so far"
+    yield f"{name}: {total} purged, of before {before:%Y-%m-%d %H:%M:%S%z}"
+
+
+def _tombstones(connection: psycopg.Connection, before: datetime, rows: int) -> int | None:
+    users = [user for (user,) in connection.execute(_LOCK_USERS, {"before": before, "rows": rows})]
+    if not users:
+        return None
+    found = connection.execute(_PURGE_TOMBSTONES, {"before": before, "rows": rows, "users": users}).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _records(connection: psycopg.Connection, before: datetime, rows: int) -> int | None:
+    found = connection.execute(_PURGE_RECORDS, {"before": before, "rows": rows}).fetchone()
+    return int(found[0]) or None if found else None
+
+
+_REASONS = {
+    None: "the database cannot be reached, or refuses the user or the password",
+    "28P01": "the database refuses the user or the password",
+    "3D000": "there is no such database",
+    "42501": "the role may not do that: todos migrate, with this setting",
+    "42P01": "the schema is not there: todos migrate",
+}

@@ -1,0 +1,49 @@
+"""Deleting every todo that some filters fit, so that it can be undone."""
+
+from functools import lru_cache
+
+from sqlalchemy import Integer, cast, func, literal_column, select, update
+from sqlmodel import col
+
+from todos.database.user_session import Scope, Transaction
+from todos.http.query import Filters
+from todos.schema.models import Todo, UserState
+from todos.store import statements
+from todos.store.list_statements import Filter, filter_conditions
+from todos.store.statements import Command, Statement, compiled
+
+
+async def delete_all(scope: Scope, filters: Filters) -> int:
+    """How many were deleted; each took a number of its own, in the order of their last changes."""
+    delete = Command(delete_statement(filters.names), filters.values)
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.commit(Command(statements.lock_state), delete)
+
+    await scope.write(work)
+    return delete.rows[0]
+
+
+@lru_cache(maxsize=64)
+def delete_statement(filters: frozenset[Filter]) -> Statement[int]:
+    """The user's state is locked by a statement before; values of the filters are parameters."""
+    live = [statements.of_user, col(Todo.deleted_at).is_(None)]
+    turn = func.row_number().over(order_by=[col(Todo.version), col(Todo.id)])
+    doomed = select(col(Todo.id), turn.label("turn")).where(*live, *filter_conditions(filters)).cte("doomed")
+    total = select(cast(func.count(), Integer)).select_from(doomed).scalar_subquery()
+    state = (
+        update(UserState)
+        .where(statements.state_of_user, select(doomed).exists())
+        .values(seq=col(UserState.seq) + total, live_count=col(UserState.live_count) - total)
+        .returning((col(UserState.seq) - total).label("before"), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    at = statements.not_before_creation(state.c.at)
+    gone = (
+        update(Todo)
+        .where(*live, col(Todo.id) == doomed.c.id)
+        .values(deleted_at=at, updated_at=at, version=state.c.before + doomed.c.turn)
+        .returning(literal_column("1", Integer).label("one"))
+        .cte("gone")
+    )
+    return compiled(select(func.count()).select_from(gone), int)

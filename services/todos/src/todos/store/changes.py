@@ -1,0 +1,122 @@
+"""What has changed since a client last asked, deletions included."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+from sqlalchemy import BigInteger, Integer, bindparam, func, literal_column, or_, select, true
+from sqlmodel import col
+
+from runtime.problems import Fault, ProblemError
+from todos.database.user_session import Scope
+from todos.http import sync_token as sync
+from todos.http.query import invalid_parameters, limit_reader, parse_query, read_strictly
+from todos.http.sync_token import BEGINNING, Since
+from todos.schema.models import Todo, UserState
+from todos.store import statements
+from todos.store.json_columns import ShownRow, shown, todo_table
+from todos.store.statements import Command, Statement, compiled
+
+MAX_LIMIT = 500
+DEFAULT_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesQuery:
+    """What `GET /v1/changes` was asked for."""
+
+    since: Since
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A page of changes by their numbers, and where the next one begins."""
+
+    rows: Sequence[ShownRow]
+    next_since: Since
+    has_more: bool
+
+
+class ChangedRow(NamedTuple):
+    """The user's latest number and up to where tombstones are gone; beside them a todo, null where there is none."""
+
+    seq: int
+    purged_seq: int
+    todo: ShownRow | None
+
+
+def changes_query(query: bytes, user_id: str) -> ChangesQuery:
+    """Read the parameters.
+
+    Raises:
+        ProblemError: `invalid`, with every fault; `sync_reset` where `since` is another user's.
+    """
+    read = read_strictly(parse_query(query), {"since": str, "limit": limit_reader(MAX_LIMIT)})
+    since: Since | None = BEGINNING
+    if "since" in read:
+        try:
+            since = sync.decode(cast(str, read["since"]), user_id)
+        except ValueError as error:
+            raise invalid_parameters([Fault(parameter="since", detail=str(error))]) from None
+    if since is None:
+        raise _sync_reset()
+    return ChangesQuery(since, cast(int, read.get("limit", DEFAULT_LIMIT)))
+
+
+async def read_changes(scope: Scope, query: ChangesQuery) -> Changes:
+    """One page, as of one moment; the numbers of a user commit in order, so nothing is skipped.
+
+    Raises:
+        ProblemError: `sync_reset`, tombstones after `since` are gone, or it is from before an erasure.
+    """
+    since = query.since
+    values = {"number": since.number, "began": since.began, "limit": query.limit + 1}
+    changed = await scope.read(Command(read, values))
+    seq, purged_seq = (changed[0].seq, changed[0].purged_seq) if changed else (0, 0)
+    if since.number and not purged_seq <= since.needs <= seq:
+        raise _sync_reset()
+    found = [row.todo for row in changed if row.todo is not None]
+    page = found[: query.limit]
+    if len(found) == len(page):
+        return Changes(page, Since(seq), has_more=False)
+    number, began = page[-1].version, since.began if since.number else seq
+    return Changes(page, Since(number, began if began and number < began else None), has_more=True)
+
+
+def _sync_reset() -> ProblemError:
+    return ProblemError("sync_reset", "Changes after this since are no longer known; sync anew without since.")
+
+
+def _read() -> Statement[ChangedRow]:
+    """Live todos after `number`; deleted ones too, after `began`, which is now where it is null at the beginning."""
+    number, began = bindparam("number", type_=BigInteger), bindparam("began", type_=BigInteger)
+    # a sync past its beginning needs every tombstone after `number`, a first one those from when it began
+    first_needed = func.coalesce(began, func.nullif(number, literal_column("0", BigInteger)), col(UserState.seq))
+    columns = statements.numbered(shown(todo_table))
+    page = (
+        select(col(Todo.version).label("number"), *columns)
+        .where(
+            statements.of_user,
+            col(Todo.version) > number,
+            or_(col(Todo.deleted_at).is_(None), col(Todo.version) > first_needed),
+        )
+        .order_by(col(Todo.version))
+        .limit(bindparam("limit", type_=Integer))
+        .lateral("page")
+    )
+    changed = (
+        select(col(UserState.seq), col(UserState.purged_seq), *(page.c[column.name] for column in columns))
+        .select_from(UserState)
+        .outerjoin(page, true())
+        .where(statements.state_of_user)
+        .order_by(page.c.number)
+    )
+    return compiled(changed, _changed_row)
+
+
+def _changed_row(seq: int, purged_seq: int, *columns: object) -> ChangedRow:
+    return ChangedRow(seq, purged_seq, ShownRow._make(columns) if columns[0] is not None else None)
+
+
+read = _read()

@@ -1,0 +1,436 @@
+"""Every statement on users' data, compiled once. Each binds `user_id`: the first wall between users."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple, Protocol
+
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    BigInteger,
+    Boolean,
+    CompoundSelect,
+    Date,
+    DateTime,
+    Delete,
+    Insert,
+    Integer,
+    Interval,
+    Label,
+    LargeBinary,
+    Select,
+    SmallInteger,
+    SQLColumnExpression,
+    Text,
+    Update,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import col
+
+from todos.database.pipeline import Sent
+from todos.schema.models import Erasure, Idempotency, Timestamp, Todo, UserState
+from todos.store.json_columns import ShownRow, shown, todo_table, utc
+
+QUOTA = 10_000
+"""Live todos a user."""
+
+IDEMPOTENCY_HOURS = 24
+"""How long an idempotency record counts."""
+
+type Value = str | bytes | int | bool | date | datetime | list[str] | list[int] | None
+
+_DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
+
+
+class TodoRow(NamedTuple):
+    """A row of `todo` as every statement here returns it; times are in UTC, without saying so."""
+
+    id: str
+    title: str
+    description: str
+    completed: bool
+    priority: int
+    tags: list[str]
+    due_on: date | None
+    due_at: datetime | None
+    timezone: str
+    recurrence: str | None
+    order: int
+    completed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    next_id: str | None
+    version: int
+    due_wall: datetime | None
+    """Local, and never shown."""
+
+
+class StateRow(NamedTuple):
+    """The row of `user_state`."""
+
+    live_count: int
+
+
+class KnownRow(NamedTuple):
+    """What is kept of a creation under its key; its time is in UTC, without saying so."""
+
+    digest: bytes
+    answer: str
+    version: int
+    created_at: datetime
+
+
+class DeletedRow(NamedTuple):
+    """What a delete found, and its own number, null where a precondition kept it from deleting."""
+
+    found_version: int
+    new_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement[Row]:
+    """SQL with `$n` parameters, which are named in order by `names`."""
+
+    sql: bytes
+    names: tuple[str, ...]
+    make_row: Callable[..., Row]
+
+
+class Runnable(Protocol):
+    """What a transaction needs to run a command, whatever its rows are."""
+
+    def bound_to(self, user_id: str) -> Sent: ...
+
+    def take(self, rows: Iterable[tuple[object, ...]]) -> None: ...
+
+
+class Command[Row]:
+    """A statement with its values, among which `user_id` is not; `rows` is there once it has run."""
+
+    def __init__(self, statement: Statement[Row], values: Mapping[str, Value] | None = None) -> None:
+        self._statement = statement
+        self._values = values or {}
+        self._rows: list[Row] = []
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return self._rows
+
+    def bound_to(self, user_id: str) -> Sent:
+        values = {**self._values, "user_id": user_id}
+        return self._statement.sql, [values[name] for name in self._statement.names]
+
+    def take(self, rows: Iterable[tuple[object, ...]]) -> None:
+        make_row = self._statement.make_row
+        self._rows = [make_row(*row) for row in rows]
+
+
+def compiled[Row](
+    expression: Select[*tuple[object, ...]] | CompoundSelect[*tuple[object, ...]] | Insert | Update | Delete,
+    make_row: Callable[..., Row],
+) -> Statement[Row]:
+    """Compile an expression, of which every value is a named parameter."""
+    result = expression.compile(dialect=_DIALECT)
+    assert not any(value is not None for value in result.params.values()), result.params  # noqa: S101 - by construction
+    return Statement(str(result).encode(), tuple(result.positiontup or ()), make_row)
+
+
+def nothing() -> None:
+    """Makes the rows of a statement that returns none."""
+
+
+def not_before_creation(at: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """When a todo was changed, where the clock has been set back since it was created too."""
+    return func.greatest(at, col(Todo.created_at))
+
+
+def numbered(columns: Iterable[SQLColumnExpression[object]]) -> list[Label[Any]]:
+    """The columns under names of their own, to be selected from a subquery."""
+    return [column.label(f"c{number}") for number, column in enumerate(columns)]
+
+
+COLUMNS: tuple[SQLColumnExpression[object], ...] = (
+    cast(col(Todo.id), Text),
+    col(Todo.title),
+    col(Todo.description),
+    col(Todo.completed),
+    col(Todo.priority),
+    col(Todo.tags),
+    col(Todo.due_on),
+    utc(col(Todo.due_at)),
+    col(Todo.timezone),
+    col(Todo.recurrence),
+    col(Todo.order),
+    utc(col(Todo.completed_at)),
+    utc(col(Todo.created_at)),
+    utc(col(Todo.updated_at)),
+    utc(col(Todo.deleted_at)),
+    cast(col(Todo.next_id), Text),
+    col(Todo.version),
+    col(Todo.due_wall),
+)
+
+of_user = col(Todo.user_id) == bindparam("user_id", type_=Text)
+_this_todo = col(Todo.id) == bindparam("id", type_=Uuid)
+_live = col(Todo.deleted_at).is_(None)
+state_of_user = col(UserState.user_id) == bindparam("user_id", type_=Text)
+
+record_of_user = col(Idempotency.user_id) == bindparam("user_id", type_=Text)
+_below_quota = col(UserState.live_count) < literal_column(str(QUOTA))
+
+_ONE: ColumnElement[int] = literal_column("1", Integer)
+# Unix time in milliseconds, unless numbers of an erased user reach beyond it; 3, as one number before the first
+# is told, and the one before that to clients
+_FIRST_NUMBER: ColumnElement[int] = func.greatest(
+    cast(func.extract("epoch", func.now()) * literal_column("1000"), BigInteger),
+    select(col(Erasure.highest) + literal_column("3", Integer)).scalar_subquery(),
+)
+_CLIENT_SET: dict[str, ColumnElement[Any]] = {
+    "title": bindparam("title", type_=Text),
+    "description": bindparam("description", type_=Text),
+    "completed": bindparam("completed", type_=Boolean),
+    "priority": bindparam("priority", type_=SmallInteger),
+    "tags": bindparam("tags", type_=ARRAY(Text)),
+    "due_on": bindparam("due_on", type_=Date),
+    "due_at": bindparam("due_at", type_=Timestamp),
+    "timezone": bindparam("timezone", type_=Text),
+    "recurrence": bindparam("recurrence", type_=Text),
+    "order": bindparam("order", type_=Integer),
+}
+_INTERNAL: dict[str, ColumnElement[Any]] = {"due_wall": bindparam("due_wall", type_=DateTime)}
+
+
+def _find() -> Statement[TodoRow]:
+    return compiled(select(*COLUMNS).where(of_user, _this_todo), TodoRow)
+
+
+def _show() -> Statement[ShownRow]:
+    return compiled(select(*shown(todo_table)).where(of_user, _this_todo), ShownRow)
+
+
+def _get() -> Statement[ShownRow]:
+    return compiled(select(*shown(todo_table)).where(of_user, _this_todo, _live), ShownRow)
+
+
+def _begin_state() -> Statement[None]:
+    """A new user's row, so that there is one to lock; the number before the first is not given out."""
+    new = insert(UserState).values(
+        user_id=bindparam("user_id", type_=Text),
+        seq=_FIRST_NUMBER - _ONE,
+        live_count=literal_column("0"),
+        purged_seq=_FIRST_NUMBER - _ONE,
+    )
+    return compiled(new.on_conflict_do_nothing(), nothing)
+
+
+def _lock_state() -> Statement[StateRow]:
+    return compiled(select(col(UserState.live_count)).where(state_of_user).with_for_update(), StateRow)
+
+
+def _create() -> Statement[ShownRow]:
+    """Takes the next number, counts and inserts; returns no row where the quota is used up."""
+    first = insert(UserState).values(
+        user_id=bindparam("user_id", type_=Text),
+        seq=_FIRST_NUMBER,
+        live_count=_ONE,
+        purged_seq=_FIRST_NUMBER - _ONE,
+    )
+    state = (
+        first.on_conflict_do_update(
+            index_elements=["user_id"],
+            set_={"seq": col(UserState.seq) + _ONE, "live_count": col(UserState.live_count) + _ONE},
+            where=_below_quota,
+        )
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    return _showing(_insert_todo(state))
+
+
+def _showing(change: Insert | Update) -> Statement[ShownRow]:
+    changed = change.returning(*todo_table.c).cte("changed")
+    return compiled(select(*shown(changed)), ShownRow)
+
+
+def _insert_todo(state: CTE, *internal: str) -> Insert:
+    row: dict[str, ColumnElement[Any]] = {
+        "user_id": bindparam("user_id", type_=Text),
+        "id": bindparam("id", type_=Uuid),
+        **_CLIENT_SET,
+        "completed_at": case((_CLIENT_SET["completed"], state.c.at), else_=null()),
+        "created_at": state.c.at,
+        "updated_at": state.c.at,
+        "version": state.c.seq,
+        **{name: _INTERNAL[name] for name in internal},
+    }
+    return insert(Todo).from_select(list(row), select(*(value.label(name) for name, value in row.items())))
+
+
+def _create_once() -> Statement[KnownRow]:
+    """Finds what was kept under the key, or else creates and keeps; returns no row where the quota is used up.
+
+    The user's state is locked by a statement before, so that the one snapshot of this one is the latest.
+    """
+    columns = (
+        col(Idempotency.digest),
+        col(Idempotency.answer),
+        col(Idempotency.version),
+        utc(col(Idempotency.created_at)).label("created_at"),
+    )
+    known = (
+        select(*columns)
+        .where(
+            record_of_user,
+            col(Idempotency.key) == bindparam("key", type_=Text),
+            col(Idempotency.created_at)
+            > func.clock_timestamp() - literal_column(f"interval '{IDEMPOTENCY_HOURS} hours'", Interval),
+        )
+        .cte("known")
+    )
+    state = (
+        update(UserState)
+        .where(state_of_user, _below_quota, ~select(known).exists())
+        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    made = _insert_todo(state).returning(col(Todo.id)).cte("made")
+    record: dict[str, ColumnElement[Any]] = {
+        "user_id": bindparam("user_id", type_=Text),
+        "key": bindparam("key", type_=Text),
+        "digest": bindparam("digest", type_=LargeBinary),
+        "answer": bindparam("answer", type_=Text),
+        "version": state.c.seq,
+        "created_at": state.c.at,
+    }
+    keep = insert(Idempotency).from_select(list(record), select(*(value.label(name) for name, value in record.items())))
+    kept = (
+        keep.on_conflict_do_update(
+            index_elements=["user_id", "key"],
+            set_={name: keep.excluded[name] for name in ("digest", "answer", "version", "created_at")},
+        )
+        .returning(*columns)
+        .cte("kept")
+    )
+    return compiled(select(known).add_cte(made).union_all(select(kept)), KnownRow)
+
+
+def _restore() -> Statement[None]:
+    """Undoes a deletion where the quota lets it; the user's state is locked before."""
+    gone = [of_user, _this_todo, col(Todo.deleted_at).is_not(None)]
+    state = (
+        update(UserState)
+        .where(state_of_user, _below_quota, select(col(Todo.id)).where(*gone).exists())
+        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    back = (
+        update(Todo)
+        .where(*gone)
+        .values(deleted_at=null(), updated_at=not_before_creation(state.c.at), version=state.c.seq)
+    )
+    return compiled(back, nothing)
+
+
+def _succeed() -> Statement[None]:
+    """As `_create`, for a user whose state is locked before, and whatever the quota is."""
+    state = (
+        update(UserState)
+        .where(state_of_user)
+        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    return compiled(_insert_todo(state, "due_wall"), nothing)
+
+
+def _replace() -> Statement[ShownRow]:
+    """Takes the next number and writes every field that a client sets; the user's state is locked before."""
+    state = (
+        update(UserState)
+        .where(state_of_user)
+        .values(seq=col(UserState.seq) + _ONE)
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    completed_at = case((_CLIENT_SET["completed"], func.coalesce(col(Todo.completed_at), state.c.at)), else_=null())
+    is_due_as_before = and_(
+        col(Todo.due_at).is_not_distinct_from(_CLIENT_SET["due_at"]), col(Todo.timezone) == _CLIENT_SET["timezone"]
+    )
+    change = (
+        update(Todo)
+        .where(of_user, _this_todo, _live)
+        .values(
+            **_CLIENT_SET,
+            completed_at=completed_at,
+            updated_at=not_before_creation(state.c.at),
+            next_id=func.coalesce(col(Todo.next_id), bindparam("next_id", type_=Uuid)),
+            version=state.c.seq,
+            due_wall=case((is_due_as_before, col(Todo.due_wall)), else_=null()),
+        )
+    )
+    return _showing(change)
+
+
+def _delete() -> Statement[DeletedRow]:
+    """Marks as deleted what matches `versions`, or whatever is there where `any_version`.
+
+    The user's state is locked by a statement before, so that the one snapshot of this one is the latest.
+    """
+    found = select(col(Todo.version)).where(of_user, _this_todo, _live).cte("found")
+    expected = or_(
+        bindparam("any_version", type_=Boolean),
+        found.c.version == any_(bindparam("versions", type_=ARRAY(BigInteger))),
+    )
+    state = (
+        update(UserState)
+        .where(state_of_user, select(found).where(expected).exists())
+        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) - _ONE)
+        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
+        .cte("state")
+    )
+    gone = (
+        update(Todo)
+        .where(of_user, _this_todo, _live)
+        .values(
+            deleted_at=not_before_creation(state.c.at),
+            updated_at=not_before_creation(state.c.at),
+            version=state.c.seq,
+        )
+        .returning(col(Todo.version))
+        .cte("gone")
+    )
+    return compiled(select(found.c.version, select(gone.c.version).scalar_subquery()), DeletedRow)
+
+
+find = _find()
+"""The todo, deleted or not."""
+show = _show()
+"""As `find`, to be shown."""
+get = _get()
+"""The todo, unless it is deleted."""
+begin_state = _begin_state()
+lock_state = _lock_state()
+create = _create()
+create_once = _create_once()
+restore = _restore()
+succeed = _succeed()
+replace = _replace()
+delete = _delete()
