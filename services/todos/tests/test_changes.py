@@ -167,7 +167,7 @@ async def test_another_users_since_is_reset_and_tells_nothing(alice: Client, bob
         "limit=1&limit=1",
         "cursor=a",
         "completed=true",
-        "Since=a",
+        "SyncPosition=a",
         "since=%00",
     ],
 )

@@ -112,7 +112,7 @@ def test_a_cursor_is_good_for_its_user_sort_and_filters_alone() -> None:
         binding("alice", sort, ["b"]),
     ]
     for other in others:
-        with pytest.raises(ValueError, match="is not a cursor"):
+        with pytest.raises(ValueError, match="is not one of this API's"):
             decode(text, other, "order")
     assert decode(text, bound, "order").key == 1
 

@@ -22,13 +22,13 @@ from runtime.serve import StartRefusedError
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, migrate_database, running
 from todos.database import user_session
+from todos.database.command import Command
 from todos.database.pool import open_database
-from todos.database.user_session import Scope, Transaction
+from todos.database.user_session import Transaction, UserSession
 from todos.domain.fields import TodoFields
 from todos.schema.check import check, open_when_fit
 from todos.store import statements
-from todos.store.repository import Todos, not_found
-from todos.store.statements import Command
+from todos.store.repository import TodoRepository, not_found
 
 
 def assert_unavailable(answer: httpx.Response) -> None:
@@ -135,7 +135,7 @@ async def test_a_lost_transaction_is_tried_again_and_not_for_ever(database_url: 
                 raise DeadlockDetected
             return "done"
 
-        entry = Scope(database, "alice")
+        entry = UserSession(database, "alice")
         assert await entry.write(lambda transaction: lose(transaction, 2)) == "done"
         assert attempts == user_session.ATTEMPTS
         attempts = 0
@@ -243,7 +243,7 @@ async def test_a_database_that_freezes_before_a_refused_write_is_undone_holds_up
             server.freeze()
             raise not_found()
 
-        writing = asyncio.create_task(Scope(database, "alice").write(refuse))
+        writing = asyncio.create_task(UserSession(database, "alice").write(refuse))
         answered, _ = await asyncio.wait({writing}, timeout=10)
         server.thaw()
         with pytest.raises(ProblemError) as refused:
@@ -345,7 +345,7 @@ async def test_a_role_that_could_get_around_the_walls_is_refused(
             await open_when_fit(opened, url)
         assert not opened.fit
         with pytest.raises(ProblemError) as unavailable:
-            await Todos(opened, "alice").create(TodoFields(title="x"))
+            await TodoRepository(opened, "alice").create(TodoFields(title="x"))
         assert unavailable.value.code == "database_unavailable"
 
 

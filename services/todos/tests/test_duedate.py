@@ -85,7 +85,7 @@ def test_what_rfc_3339_does_not_know_is_no_due_date(text: str) -> None:
 
 @given(st.dates(date(2, 1, 1), date(9998, 12, 31)), st.sampled_from(ZONES))
 def test_a_whole_day_begins_at_the_first_moment_of_that_date_there(day: date, zone: str) -> None:
-    on, at = due_date.reckon(day, zone)
+    on, at = due_date.resolve(day, zone)
     assert on == day
     assert at is not None
     assert at.astimezone(ZoneInfo(zone)).date() >= day
@@ -93,20 +93,20 @@ def test_a_whole_day_begins_at_the_first_moment_of_that_date_there(day: date, zo
 
 
 def test_a_midnight_that_the_clocks_skip_is_the_moment_they_do() -> None:
-    assert due_date.reckon(date(2018, 11, 4), "America/Sao_Paulo")[1] == datetime(2018, 11, 4, 3, tzinfo=UTC)
+    assert due_date.resolve(date(2018, 11, 4), "America/Sao_Paulo")[1] == datetime(2018, 11, 4, 3, tzinfo=UTC)
 
 
 def test_of_two_midnights_the_first_counts() -> None:
-    assert due_date.reckon(date(2021, 11, 7), "America/Havana")[1] == datetime(2021, 11, 7, 4, tzinfo=UTC)
+    assert due_date.resolve(date(2021, 11, 7), "America/Havana")[1] == datetime(2021, 11, 7, 4, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("day", "zone"), [(date.min, "Asia/Tokyo"), (date.max, "Etc/GMT+12")])
 def test_a_day_that_python_can_say_is_taken_where_its_midnight_can_be_said_too(day: date, zone: str) -> None:
     if day == date.min:
         with pytest.raises(ValueError, match="years 1 to 9999"):
-            due_date.reckon(day, zone)
+            due_date.resolve(day, zone)
     else:
-        assert due_date.reckon(day, zone)[1] == datetime(9999, 12, 31, 12, tzinfo=UTC)
+        assert due_date.resolve(day, zone)[1] == datetime(9999, 12, 31, 12, tzinfo=UTC)
 
 
 def test_time_zones_are_those_of_the_pinned_package() -> None:

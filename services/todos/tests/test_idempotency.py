@@ -11,7 +11,7 @@ import pytest
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, running
 from services.todos.tests.test_todos import assert_problem, path
-from todos.store.statements import QUOTA
+from todos.schema.limits import QUOTA
 
 BODY = b'{"title": "once"}'
 

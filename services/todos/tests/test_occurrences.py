@@ -10,7 +10,7 @@ from dateutil import rrule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from todos.domain.occurrences import Occurrence, following
+from todos.domain.occurrences import Occurrence, next_occurrence
 from todos.domain.recurrence_rule import MAX_LENGTH, WEEKDAYS, Frequency, Rule, canonical, parse
 
 LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)
@@ -53,7 +53,7 @@ def first_after(rule: Rule, start: datetime, bound: datetime) -> datetime | None
 def test_the_next_day_is_the_one_dateutil_finds(rule: Rule, due: date, late: int) -> None:
     start = datetime.combine(due, datetime.min.time())
     now = start + timedelta(days=late, hours=7)
-    found = following(rule, due, "UTC", None, now.replace(tzinfo=UTC))
+    found = next_occurrence(rule, due, "UTC", None, now.replace(tzinfo=UTC))
     expected = first_after(rule, start, now)
     if expected is not None:
         assert found == Occurrence(expected.date(), None)
@@ -87,7 +87,7 @@ def test_a_series_completed_one_by_one_keeps_its_wall_clock_through_years_and_zo
     moments = sorted({local.replace(tzinfo=zone, fold=0).astimezone(UTC) for local in expected} - {due})
     for moment in moments:
         assert isinstance(here.due, datetime)
-        step = following(rule, here.due, timezone, here.wall, LONG_AGO)
+        step = next_occurrence(rule, here.due, timezone, here.wall, LONG_AGO)
         assert step is not None
         assert step.due == moment
         here = step
@@ -115,7 +115,7 @@ def test_gaps_and_folds(timezone: str, due: str, rule: str, expected: list[str])
     found = []
     for _ in expected:
         assert isinstance(here.due, datetime)
-        step = following(parse(rule), here.due, timezone, here.wall, LONG_AGO)
+        step = next_occurrence(parse(rule), here.due, timezone, here.wall, LONG_AGO)
         assert step
         here = step
         found.append(here.due)
@@ -124,12 +124,12 @@ def test_gaps_and_folds(timezone: str, due: str, rule: str, expected: list[str])
 
 def test_a_moment_in_the_second_of_two_equal_hours_is_followed_by_the_clock_it_shows() -> None:
     second = datetime(2025, 10, 26, 1, 30, tzinfo=UTC)
-    found = following(parse("FREQ=DAILY"), second, "Europe/Berlin", None, LONG_AGO)
+    found = next_occurrence(parse("FREQ=DAILY"), second, "Europe/Berlin", None, LONG_AGO)
     assert found == Occurrence(datetime(2025, 10, 27, 1, 30, tzinfo=UTC), None)
 
 
 def test_microseconds_are_kept() -> None:
-    found = following(parse("FREQ=DAILY"), datetime(2025, 1, 1, 1, 2, 3, 4, tzinfo=UTC), "UTC", None, LONG_AGO)
+    found = next_occurrence(parse("FREQ=DAILY"), datetime(2025, 1, 1, 1, 2, 3, 4, tzinfo=UTC), "UTC", None, LONG_AGO)
     assert found == Occurrence(datetime(2025, 1, 2, 1, 2, 3, 4, tzinfo=UTC), None)
 
 
@@ -151,7 +151,7 @@ def test_microseconds_are_kept() -> None:
 def test_days_that_anyone_can_count(rule: str, due: str, expected: list[str]) -> None:
     here, found = date.fromisoformat(due), []
     for _ in expected:
-        step = following(parse(rule), here, "UTC", None, LONG_AGO)
+        step = next_occurrence(parse(rule), here, "UTC", None, LONG_AGO)
         assert step
         here = step.due
         found.append(str(here))
@@ -162,7 +162,7 @@ def test_an_all_day_date_follows_once_its_midnight_is_after_now() -> None:
     zone, rule = "Asia/Tokyo", parse("FREQ=DAILY")
     before_midnight = datetime(2026, 1, 9, 14, 59, tzinfo=UTC)
     for now, expected in ((before_midnight, 10), (before_midnight + timedelta(minutes=1), 11)):
-        assert following(rule, date(2026, 1, 1), zone, None, now) == Occurrence(date(2026, 1, expected), None)
+        assert next_occurrence(rule, date(2026, 1, 1), zone, None, now) == Occurrence(date(2026, 1, expected), None)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_an_all_day_date_follows_once_its_midnight_is_after_now() -> None:
     ],
 )
 def test_a_rule_ends(rule: str, due: date, expected: date | None) -> None:
-    found = following(parse(rule), due, "UTC", None, LONG_AGO)
+    found = next_occurrence(parse(rule), due, "UTC", None, LONG_AGO)
     assert (found.due if found else None) == expected
 
 
@@ -202,7 +202,7 @@ def test_no_rule_is_searched_for_long() -> None:
     for text in hostile:
         for due in (date(1, 2, 1), date(2026, 2, 2), date(9990, 2, 1)):
             started = time.process_time()
-            following(parse(text), due, "Europe/Berlin", None, now)
+            next_occurrence(parse(text), due, "Europe/Berlin", None, now)
             assert time.process_time() - started < 0.5, text
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.problems import ProblemError
-from todos.http.query import ListQuery, list_query, no_parameters, parse_query
+from todos.http.query import list_query, no_parameters, parse_query
+from todos.store.list_query import ListQuery
 from todos.store.list_statements import SORT_FIELDS, Sort
 
 

@@ -5,10 +5,10 @@ import pytest
 
 from services.todos.tests.serving import Client
 from services.todos.tests.test_isolation import without_first_wall
+from todos.database.command import Statement
 from todos.portability import export, import_
 from todos.store import statements
 from todos.store.list_statements import batch_statement
-from todos.store.statements import Statement
 
 
 @pytest.fixture

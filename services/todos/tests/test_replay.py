@@ -2,11 +2,11 @@
 
 import pytest
 
-from todos.http.replay_cache import ReplayedError, ReplayMemory, ReplayMemoryFullError
+from todos.http.replay_cache import ReplayCache, ReplayCacheFullError, ReplayedError
 
 
 def test_a_proof_is_taken_once_for_as_long_as_it_holds() -> None:
-    memory = ReplayMemory()
+    memory = ReplayCache()
     memory.admit(b"a", expires=130, now=100)
     for now in (100, 130):
         with pytest.raises(ReplayedError):
@@ -14,7 +14,7 @@ def test_a_proof_is_taken_once_for_as_long_as_it_holds() -> None:
 
 
 def test_expired_proofs_are_forgotten_in_whatever_order_they_came() -> None:
-    memory = ReplayMemory()
+    memory = ReplayCache()
     memory.admit(b"late", expires=200, now=100)
     memory.admit(b"early", expires=110, now=100)
     memory.admit(b"other", expires=250, now=111)
@@ -22,10 +22,10 @@ def test_expired_proofs_are_forgotten_in_whatever_order_they_came() -> None:
 
 
 def test_a_full_memory_takes_nothing_until_something_expires() -> None:
-    memory = ReplayMemory(capacity=2)
+    memory = ReplayCache(capacity=2)
     memory.admit(b"a", expires=110, now=100)
     memory.admit(b"b", expires=120, now=100)
-    with pytest.raises(ReplayMemoryFullError):
+    with pytest.raises(ReplayCacheFullError):
         memory.admit(b"c", expires=130, now=110)
     with pytest.raises(ReplayedError):
         memory.admit(b"b", expires=120, now=110)

@@ -7,21 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todos.http.sync_token import BEGINNING, Since, decode, encode
+from todos.http.sync_token import decode, encode
+from todos.store.sync_position import BEGINNING, SyncPosition
 
 NUMBERS = st.integers(0, 2**63 - 1)
 
 
 @given(NUMBERS, st.none() | NUMBERS, st.text(min_size=1))
 def test_what_was_encoded_is_read_back_by_its_user(number: int, began: int | None, user: str) -> None:
-    text = encode(Since(number, began), user)
-    assert decode(text, user) == Since(number, began)
+    text = encode(SyncPosition(number, began), user)
+    assert decode(text, user) == SyncPosition(number, began)
     assert text.isascii()
     assert text.replace("-", "").replace("_", "").isalnum()
 
 
 def test_another_users_since_is_told_apart_from_a_malformed_one() -> None:
-    assert decode(encode(Since(7), "alice"), "bob") is None
+    assert decode(encode(SyncPosition(7), "alice"), "bob") is None
 
 
 def encoded(document: object) -> str:
@@ -38,8 +39,8 @@ BOUND_TO = json.loads(base64.urlsafe_b64decode(encode(BEGINNING, "alice") + "=="
         "7",
         "é",
         "a" * 201,
-        encode(Since(7), "alice") + "=",
-        encode(Since(7), "alice")[:-2],
+        encode(SyncPosition(7), "alice") + "=",
+        encode(SyncPosition(7), "alice")[:-2],
         encoded(7),
         encoded([]),
         encoded([BOUND_TO, 7]),
@@ -61,5 +62,5 @@ def test_what_was_never_encoded_is_refused(text: str) -> None:
 
 
 def test_a_first_sync_needs_tombstones_only_from_where_it_began() -> None:
-    assert Since(3, 9).needs == 9
-    assert Since(9).needs == 9
+    assert SyncPosition(3, 9).needs == 9
+    assert SyncPosition(9).needs == 9

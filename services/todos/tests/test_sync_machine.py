@@ -28,19 +28,19 @@ from devtools.fixtures import Database as EmptyDatabase
 from runtime.problems import Code, ProblemError
 from services.todos.tests.serving import migrate_database
 from todos.database.pool import Database, open_database
-from todos.database.user_session import Scope
+from todos.database.user_session import UserSession
 from todos.domain.fields import TodoFields
-from todos.http.idempotency import Request
-from todos.http.query import Filters
-from todos.http.sync_token import BEGINNING, Since
 from todos.schema.check import open_when_fit
 from todos.schema.purge import purge
 from todos.settings import PurgeSettings
 from todos.store.bulk_delete import delete_all
 from todos.store.changes import ChangesQuery, read_changes
 from todos.store.erasure import erase
-from todos.store.repository import Todos
+from todos.store.idempotency import IdempotentRequest
+from todos.store.list_query import Filters
+from todos.store.repository import TodoRepository
 from todos.store.statements import TodoRow
+from todos.store.sync_position import BEGINNING, SyncPosition
 
 MOST_PAGES = 500
 """More than all that one run can have written, a change a page."""
@@ -94,11 +94,11 @@ class Follower:
     """What a client holds that takes in the changes a page at a time."""
 
     limit: int
-    since: Since = BEGINNING
+    since: SyncPosition = BEGINNING
     held: dict[str, int] = field(default_factory=dict)
     last: int = 0
 
-    async def step(self, scope: Scope) -> bool:
+    async def step(self, scope: UserSession) -> bool:
         page = await attempt(read_changes(scope, ChangesQuery(self.since, self.limit)))
         if isinstance(page, str):
             assert page == "sync_reset"
@@ -115,7 +115,7 @@ class Follower:
         self.since = page.next_since
         return page.has_more
 
-    async def catch_up(self, scope: Scope) -> None:
+    async def catch_up(self, scope: UserSession) -> None:
         for _ in range(MOST_PAGES):
             if not await self.step(scope):
                 return
@@ -130,8 +130,8 @@ class Syncing(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.user = f"user-{uuid4()}"
-        self.scope = Scope(self.world.database, self.user)
-        self.todos = Todos(self.world.database, self.user)
+        self.scope = UserSession(self.world.database, self.user)
+        self.todos = TodoRepository(self.world.database, self.user)
         self.followers = [Follower(1), Follower(3)]
         self.ids: list[str] = []
         self.number = 0
@@ -170,7 +170,9 @@ class Syncing(RuleBasedStateMachine):
         def draw(row: TodoRow) -> str:
             return row.id
 
-        known = self.world.run(self.todos.create_once(TodoFields(title="x"), Request(str(key), bytes(32)), draw))
+        known = self.world.run(
+            self.todos.create_once(TodoFields(title="x"), IdempotentRequest(str(key), bytes(32)), draw)
+        )
         if key in self.keys:
             assert known.answer == self.keys[key]
         else:

@@ -11,7 +11,7 @@ import pytest
 
 from runtime import logs
 from services.todos.tests.serving import Client, Running
-from todos.store.statements import QUOTA
+from todos.schema.limits import QUOTA
 
 DEFAULTS = {
     "description": "",

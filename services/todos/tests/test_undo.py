@@ -9,7 +9,7 @@ import pytest
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, running
 from services.todos.tests.test_todos import assert_problem, path
-from todos.store.statements import QUOTA
+from todos.schema.limits import QUOTA
 
 
 async def test_a_restored_todo_is_as_it_was_with_the_next_number(alice: Client) -> None:

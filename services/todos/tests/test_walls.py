@@ -14,21 +14,21 @@ from runtime.problems import ProblemError
 from services.todos.tests.serving import Client
 from services.todos.tests.test_isolation import without_first_wall
 from services.todos.tests.test_todos import path
+from todos.database.command import Statement
 from todos.database.pool import Database, open_database
-from todos.database.user_session import Scope
+from todos.database.user_session import UserSession
 from todos.domain.fields import TodoFields
-from todos.http.idempotency import Request
-from todos.http.query import Filters
-from todos.http.sync_token import BEGINNING
 from todos.schema.check import open_when_fit
 from todos.schema.models import TABLES
 from todos.store import bulk_delete, changes, erasure, list_statements, statements, stats
 from todos.store.bulk_delete import delete_all, delete_statement
 from todos.store.changes import ChangesQuery, read_changes
 from todos.store.erasure import erase
-from todos.store.repository import Todos
-from todos.store.statements import Statement
+from todos.store.idempotency import IdempotentRequest
+from todos.store.list_query import Filters
+from todos.store.repository import TodoRepository
 from todos.store.stats import read_stats
+from todos.store.sync_position import BEGINNING
 
 EVERYTHING = Filters(frozenset(), {})
 MODULES = (changes, erasure, stats)
@@ -131,11 +131,11 @@ async def test_without_the_first_wall_nothing_of_another_user_is_told_changed_or
     database: Database, monkeypatch: pytest.MonkeyPatch, superuser: psycopg.Connection
 ) -> None:
     alice, bob = f"alice-{uuid4()}", f"bob-{uuid4()}"
-    request = Request("k", bytes(32))
-    hers = await Todos(database, alice).create(TodoFields(title="hers", tags=["hers"]))
-    gone = await Todos(database, alice).create(TodoFields(title="gone"))
-    await Todos(database, alice).delete(gone.id, None)
-    await Todos(database, alice).create_once(TodoFields(title="kept"), request, lambda _: "hers")
+    request = IdempotentRequest("k", bytes(32))
+    hers = await TodoRepository(database, alice).create(TodoFields(title="hers", tags=["hers"]))
+    gone = await TodoRepository(database, alice).create(TodoFields(title="gone"))
+    await TodoRepository(database, alice).delete(gone.id, None)
+    await TodoRepository(database, alice).create_once(TodoFields(title="kept"), request, lambda _: "hers")
     of_alice = (
         "SELECT (SELECT array_agg(t ORDER BY id) FROM todo t WHERE user_id = %(u)s), "
         "(SELECT array_agg(s) FROM user_state s WHERE user_id = %(u)s), "
@@ -155,7 +155,7 @@ async def test_without_the_first_wall_nothing_of_another_user_is_told_changed_or
     assert counted
     assert counted[0] >= 2, "for a role that bypasses row-level security the wall is truly gone"
 
-    todos_of_bob, scope = Todos(database, bob), Scope(database, bob)
+    todos_of_bob, scope = TodoRepository(database, bob), UserSession(database, bob)
     for todo_id in (hers.id, gone.id):
         with pytest.raises(ProblemError) as refused:
             await todos_of_bob.restore(todo_id)

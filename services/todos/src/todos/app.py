@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from runtime.asgi import App
 from runtime.serve import Service
 from todos.database.pool import Database, open_database
-from todos.http.access_log import Observed
-from todos.http.authentication import ProvenCallers
+from todos.http.access_log import AccessLogMiddleware
+from todos.http.authentication import AuthenticationMiddleware
 from todos.http.dispatcher import Api
-from todos.http.replay_cache import ReplayMemory
+from todos.http.replay_cache import ReplayCache
 from todos.http.routes import router
 from todos.metrics import Metrics
 from todos.schema.check import open_when_fit
@@ -53,4 +53,4 @@ def create_app(settings: ServeSettings, database: Database, metrics: Metrics) ->
     )
     api.state.database = database
     api.include_router(router)
-    return Observed(ProvenCallers(api, settings.keyring, metrics, ReplayMemory()), metrics)
+    return AccessLogMiddleware(AuthenticationMiddleware(api, settings.keyring, metrics, ReplayCache()), metrics)

@@ -14,9 +14,9 @@ import psycopg
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg.pq import TransactionStatus
 
+from todos.database.command import Command, Runnable
 from todos.database.pipeline import PipelinedConnection, Sent
 from todos.database.pool import Database, answering_unavailable, is_closed_by_server, unavailable
-from todos.store.statements import Command, Runnable
 
 ATTEMPTS = 3
 """How often a transaction that lost against another one is tried."""
@@ -69,7 +69,7 @@ class Transaction:
 type Work[Result] = Callable[[Transaction], Awaitable[Result]]
 
 
-class Scope:
+class UserSession:
     """One user's way to the database, and to nobody else's rows."""
 
     def __init__(self, database: Database, user_id: str) -> None:

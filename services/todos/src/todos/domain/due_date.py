@@ -47,7 +47,7 @@ def _offset(given: re.Match[str]) -> fixed_offset:
     return fixed_offset(-offset if given["sign"] == "-" else offset)
 
 
-def reckon(due: date | datetime | None, timezone: str) -> tuple[date | None, datetime | None]:
+def resolve(due: date | datetime | None, timezone: str) -> tuple[date | None, datetime | None]:
     """The all-day date, if it is one, and the moment in UTC that it sorts and filters by.
 
     A whole day begins at midnight in `timezone`: at the first of two, and where the clocks skip midnight at

@@ -33,7 +33,7 @@ class Occurrence(NamedTuple):
     wall: datetime | None
 
 
-def following(
+def next_occurrence(
     rule: Rule, due: date | datetime, timezone: str, wall: datetime | None, now: datetime
 ) -> Occurrence | None:
     """The first occurrence after both `due` and `now`; None where the rule has none left.
@@ -54,7 +54,7 @@ def following(
         earliest = (now.astimezone(zone).replace(tzinfo=None) - _CLOCKS_MARGIN).date()
         for day in _days(rule, local.date() if local else due, earliest):
             found = _on(day, local.time() if local else None, zone)
-            moment = due_date.reckon(found.due, timezone)[1]
+            moment = due_date.resolve(found.due, timezone)[1]
             if rule.until is not None and found.due > rule.until:
                 return None
             if moment is not None and moment > now and found.due > due:

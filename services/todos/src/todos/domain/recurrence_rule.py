@@ -55,7 +55,7 @@ class Rule:
             parts.append(f"UNTIL={self.until.isoformat().translate(_BASIC_FORMAT)}")
         return ";".join(parts)
 
-    def once_done(self) -> "Rule | None":
+    def after_completion(self) -> "Rule | None":
         """The rule that the next todo carries; None where this one was the last."""
         if self.count is None:
             return self

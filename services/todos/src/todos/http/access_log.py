@@ -21,7 +21,7 @@ requests = RequestLog("todos", log)
 _quoted = json.JSONEncoder().encode
 
 
-class Observed:
+class AccessLogMiddleware:
     """Counts and logs each request; an exception that got here becomes an opaque 500."""
 
     def __init__(self, app: App, metrics: Metrics) -> None:

@@ -7,7 +7,7 @@ from typing import NoReturn
 from identity import Identity, IdentityRefusedError, Keyring, verify
 from runtime.asgi import App, Message, Receive, Scope, Send, respond
 from runtime.problems import ProblemError, render, retry_after
-from todos.http.replay_cache import ReplayedError, ReplayMemory, ReplayMemoryFullError
+from todos.http.replay_cache import ReplayCache, ReplayCacheFullError, ReplayedError
 from todos.metrics import Metrics
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -31,10 +31,10 @@ class Caller:
     body: bytes
 
 
-class ProvenCallers:
+class AuthenticationMiddleware:
     """Passes on what the gateway has signed, with the `Caller` in the scope; anything else is 401 here."""
 
-    def __init__(self, app: App, keys: Keyring, metrics: Metrics, replay: ReplayMemory) -> None:
+    def __init__(self, app: App, keys: Keyring, metrics: Metrics, replay: ReplayCache) -> None:
         self._app = app
         self._keys = keys
         self._metrics = metrics
@@ -73,7 +73,7 @@ class ProvenCallers:
             self._refuse(refused.reason)
         except ReplayedError:
             self._refuse("replay")
-        except ReplayMemoryFullError:
+        except ReplayCacheFullError:
             raise ProblemError(
                 "overloaded", "There are too many writes at the moment.", headers=[retry_after(1)]
             ) from None

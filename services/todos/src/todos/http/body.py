@@ -8,6 +8,7 @@ from typing import Never
 from pydantic import ValidationError
 
 from runtime.problems import Fault, ProblemError
+from todos.domain.faults import invalid_body
 from todos.domain.fields import SERVER_SET, TodoFields
 
 JSON = frozenset({b"application/json"})
@@ -41,11 +42,6 @@ def parse_patch(headers: Headers, body: bytes) -> dict[str, object]:
     return {name: getattr(fields, name) for name in changes}
 
 
-def invalid(faults: Sequence[Fault]) -> ProblemError:
-    """422, with what broke the contract."""
-    return ProblemError("invalid", "The body breaks the contract.", faults=faults)
-
-
 def _default(name: str) -> object:
     known = TodoFields.model_fields.get(name)
     return known.get_default(call_default_factory=False) if known and not known.is_required() else None
@@ -59,7 +55,7 @@ def client_set(document: Mapping[str, object]) -> dict[str, object]:
 def _document(headers: Headers, body: bytes, media_types: frozenset[bytes]) -> dict[str, object]:
     document = read_document(headers, body, media_types)
     if not isinstance(document, dict):
-        raise invalid([Fault(pointer="", detail="should be an object")])
+        raise invalid_body([Fault(pointer="", detail="should be an object")])
     return document
 
 
@@ -114,7 +110,7 @@ def _validated(values: Mapping[str, object]) -> TodoFields:
     try:
         return TodoFields.model_validate(values)
     except ValidationError as error:
-        raise invalid(faults_of(error)[:MAX_FAULTS]) from None
+        raise invalid_body(faults_of(error)[:MAX_FAULTS]) from None
 
 
 def faults_of(error: ValidationError) -> list[Fault]:

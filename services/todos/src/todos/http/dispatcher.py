@@ -10,9 +10,9 @@ from starlette.types import ASGIApp
 from runtime.asgi import Receive, Scope, Send, respond
 from runtime.problems import ProblemError, render
 from todos.http.authentication import REQUEST_ID, ROUTE
-from todos.http.request import Asked
+from todos.http.request import TodoRequest
 
-type Handler = Callable[[Asked], Awaitable[Response]]
+type Handler = Callable[[TodoRequest], Awaitable[Response]]
 type Methods = dict[str, Handler]
 
 
@@ -26,7 +26,7 @@ class Api(FastAPI):
 
 
 class Dispatcher:
-    """Calls a handler with what is `Asked`, and answers what it returns or raises.
+    """Calls a handler with what is `TodoRequest`, and answers what it returns or raises.
 
     What is no `ProblemError` goes on to the caller.
     """
@@ -43,7 +43,7 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            answer = await self._find(scope)(Asked(scope, receive))
+            answer = await self._find(scope)(TodoRequest(scope, receive))
         except ProblemError as problem:
             await respond(send, *render(problem, scope[REQUEST_ID]))
             return

@@ -2,20 +2,25 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import cast
 from urllib.parse import quote, unquote_to_bytes
 
-from runtime.problems import Fault, ProblemError
+from runtime.problems import Fault
+from todos.database.command import Value
 from todos.domain import due_date
+from todos.domain.faults import invalid_parameters
 from todos.domain.fields import PRIORITIES, RANKS, has_control_characters
-from todos.http import cursor
+from todos.http import cursor, sync_token
+from todos.store.changes import ChangesQuery, sync_reset
+from todos.store.list_query import Filters, ListQuery
 from todos.store.list_statements import SORT_FIELDS, Filter, Shape, Sort, like_pattern
-from todos.store.statements import Value
+from todos.store.sync_position import BEGINNING, SyncPosition
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
+MAX_CHANGES = 500
+DEFAULT_CHANGES = 100
 MAX_Q = 100
 MAX_TAG = 50
 
@@ -25,27 +30,6 @@ _REPEATABLE = frozenset({"priority", "tag"})
 
 type Pairs = Sequence[tuple[str, str]]
 type Readers = Mapping[str, Callable[[str], object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which filters were given, and their values."""
-
-    names: frozenset[Filter]
-    values: dict[str, Value]
-
-
-@dataclass(frozen=True, slots=True)
-class ListQuery:
-    """What `GET /v1/todos` was asked for."""
-
-    shape: Shape
-    values: dict[str, Value]
-    limit: int
-    bound_to: str
-    """What the cursors of this list are good for."""
-    repeated: str
-    """The query of every further page, but for its cursor."""
 
 
 def parse_query(query: bytes) -> Pairs:
@@ -111,6 +95,24 @@ def export_query(query: bytes) -> tuple[Filters, bool]:
     """
     read = read_strictly(parse_query(query), {name: _READERS[name] for name in (*_FILTERS, "deleted")})
     return _filters(read), cast(bool, read.get("deleted", False))
+
+
+def changes_query(query: bytes, user_id: str) -> ChangesQuery:
+    """Read the parameters.
+
+    Raises:
+        ProblemError: `invalid`, with every fault; `sync_reset` where `since` is another user's.
+    """
+    read = read_strictly(parse_query(query), {"since": str, "limit": limit_reader(MAX_CHANGES)})
+    since: SyncPosition | None = BEGINNING
+    if "since" in read:
+        try:
+            since = sync_token.decode(cast(str, read["since"]), user_id)
+        except ValueError as error:
+            raise invalid_parameters([Fault(parameter="since", detail=str(error))]) from None
+    if since is None:
+        raise sync_reset()
+    return ChangesQuery(since, cast(int, read.get("limit", DEFAULT_CHANGES)))
 
 
 def read_strictly(pairs: Pairs, readers: Readers) -> dict[str, object]:
@@ -238,8 +240,3 @@ _READERS: Readers = {
     "limit": limit_reader(MAX_LIMIT),
     "cursor": str,
 }
-
-
-def invalid_parameters(faults: Sequence[Fault]) -> ProblemError:
-    """422, with what broke the contract."""
-    return ProblemError("invalid", "The parameters break the contract.", faults=faults)

@@ -10,11 +10,11 @@ class ReplayedError(Exception):
     """The proof was seen before."""
 
 
-class ReplayMemoryFullError(Exception):
+class ReplayCacheFullError(Exception):
     """No proof can be taken until some have expired."""
 
 
-class ReplayMemory:
+class ReplayCache:
     """The proofs of writes, each held until it would be refused for its age anyway.
 
     `admit` looks and remembers without a pause in between, so that of two equal requests one passes.
@@ -33,13 +33,13 @@ class ReplayMemory:
 
         Raises:
             ReplayedError: it is remembered already.
-            ReplayMemoryFullError: as many as there is room for are remembered.
+            ReplayCacheFullError: as many as there is room for are remembered.
         """
         while self._by_expiry and self._by_expiry[0][0] < now:
             self._held.remove(heapq.heappop(self._by_expiry)[1])
         if proof in self._held:
             raise ReplayedError
         if len(self._held) >= self._capacity:
-            raise ReplayMemoryFullError
+            raise ReplayCacheFullError
         self._held.add(proof)
         heapq.heappush(self._by_expiry, (expires, proof))

@@ -2,19 +2,18 @@
 
 from starlette.requests import Request
 
-from runtime.asgi import Receive
-from runtime.asgi import Scope as ASGIScope
+from runtime.asgi import Receive, Scope
 from runtime.identifiers import is_canonical_uuid
 from todos.database.pool import Database
-from todos.database.user_session import Scope
+from todos.database.user_session import UserSession
 from todos.http.authentication import CALLER, Caller
-from todos.store.repository import Todos, not_found
+from todos.store.repository import TodoRepository, not_found
 
 
-class Asked(Request):
+class TodoRequest(Request):
     """A request of a proven caller, and this caller's todos."""
 
-    def __init__(self, scope: ASGIScope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         super().__init__(scope, receive)
         self.caller: Caller = scope[CALLER]
         self.raw_query: bytes = scope["query_string"]
@@ -30,9 +29,9 @@ class Asked(Request):
         return todo_id
 
     @property
-    def todos(self) -> Todos:
-        return Todos(self._database, self.caller.user_id)
+    def todos(self) -> TodoRepository:
+        return TodoRepository(self._database, self.caller.user_id)
 
     @property
-    def scoped(self) -> Scope:
-        return Scope(self._database, self.caller.user_id)
+    def user_session(self) -> UserSession:
+        return UserSession(self._database, self.caller.user_id)

@@ -1,26 +1,22 @@
 """What is sent back: todos as the contract writes them, and the headers that belong to them."""
 
-import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import datetime
 
 from starlette.responses import Response, StreamingResponse
 
-from todos.domain.due_date import utc_text
-from todos.domain.fields import PRIORITIES
 from todos.domain.preconditions import Condition, strong_tag
-from todos.http import idempotency, sync_token
+from todos.http import sync_token
 from todos.store.changes import Changes
+from todos.store.idempotency import kept_answer
 from todos.store.json_columns import ShownRow
 from todos.store.statements import KnownRow, TodoRow
+from todos.store.todo_json import encode, todo_document
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ADDRESS = frozenset({b"host", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto"})
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _CACHING = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization"))
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 type Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -50,48 +46,11 @@ def base_url(headers: Headers) -> str:
     )
 
 
-def todo_document(row: TodoRow, base: str) -> dict[str, object]:
-    """The todo, field by field in the contract's order."""
-    return {
-        "id": row.id,
-        "url": f"{base}/v1/todos/{row.id}",
-        "title": row.title,
-        "description": row.description,
-        "completed": row.completed,
-        "priority": PRIORITIES[row.priority],
-        "tags": row.tags,
-        "due_date": due_text(row),
-        "timezone": row.timezone,
-        "recurrence": row.recurrence,
-        "order": row.order,
-        "completed_at": _time(row.completed_at),
-        "created_at": _time(row.created_at),
-        "updated_at": _time(row.updated_at),
-        "deleted_at": _time(row.deleted_at),
-        "next_id": row.next_id,
-        "version": row.version,
-    }
-
-
-def due_text(row: TodoRow) -> str | None:
-    """The due date in the form it was given, a moment in UTC."""
-    return row.due_on.isoformat() if row.due_on else _time(row.due_at)
-
-
-def encoded(document: object) -> bytes:
-    """JSON in UTF-8."""
-    return _encode(document).encode()
-
-
-def _time(moment: datetime | None) -> str | None:
-    return utc_text(moment) if moment else None
-
-
 def _shown(row: ShownRow, base: str) -> str:
     return f'{{"id":"{row.id}","url":"{base}/v1/todos/{row.id}",{row.document[1:]}'
 
 
-def one(row: ShownRow, headers: Headers, request_id: str) -> Response:
+def todo(row: ShownRow, headers: Headers, request_id: str) -> Response:
     """200 with a todo."""
     return _answer(200, _shown(row, base_url(headers)), request_id, [(b"etag", strong_tag(row.version))])
 
@@ -103,13 +62,13 @@ def created(row: ShownRow, headers: Headers, request_id: str) -> Response:
 
 def draft(row: TodoRow, headers: Headers) -> str:
     """What `created_once` answers with later; the row's version and times do not count."""
-    return _encode(todo_document(row, base_url(headers)))
+    return encode(todo_document(row, base_url(headers)))
 
 
 def created_once(known: KnownRow, request_id: str) -> Response:
     """201 as `created`, of what is kept under an Idempotency-Key, whoever asks from where."""
-    document = idempotency.answered(known)
-    return _created(str(document["id"]), known.version, _encode(document), request_id)
+    document = kept_answer(known)
+    return _created(str(document["id"]), known.version, encode(document), request_id)
 
 
 def _created(todo_id: str, version: int, document: str, request_id: str) -> Response:
@@ -117,7 +76,9 @@ def _created(todo_id: str, version: int, document: str, request_id: str) -> Resp
     return _answer(201, document, request_id, more)
 
 
-def many(rows: Iterable[ShownRow], headers: Headers, request_id: str, tag: bytes, next_query: str | None) -> Response:
+def todo_page(
+    rows: Iterable[ShownRow], headers: Headers, request_id: str, tag: bytes, next_query: str | None
+) -> Response:
     """200 with an array, and the way to the next page where there is one (RFC 8288)."""
     base = base_url(headers)
     more = [(b"etag", tag)]
@@ -126,21 +87,21 @@ def many(rows: Iterable[ShownRow], headers: Headers, request_id: str, tag: bytes
     return _answer(200, _array(_shown(row, base) for row in rows), request_id, more)
 
 
-def figures(document: Mapping[str, object], request_id: str) -> Response:
+def json(document: Mapping[str, object], request_id: str) -> Response:
     """200 with an object that has no version of its own."""
-    return _answer(200, _encode(document), request_id, [])
+    return _answer(200, encode(document), request_id, [])
 
 
 def changes(page: Changes, user_id: str, headers: Headers, request_id: str) -> Response:
     """200 with a page of changes: todos, and of the deleted ones only that."""
     base = base_url(headers)
     items = _array(_tombstone(row) if row.deleted_at else _shown(row, base) for row in page.rows)
-    rest = _encode({"next_since": sync_token.encode(page.next_since, user_id), "has_more": page.has_more})
+    rest = encode({"next_since": sync_token.encode(page.next_since, user_id), "has_more": page.has_more})
     return _answer(200, f'{{"items":{items},{rest[1:]}', request_id, [])
 
 
 def _tombstone(row: ShownRow) -> str:
-    return _encode({"id": row.id, "deleted_at": row.deleted_at, "version": row.version})
+    return encode({"id": row.id, "deleted_at": row.deleted_at, "version": row.version})
 
 
 def _array(items: Iterable[str]) -> str:
@@ -164,7 +125,7 @@ def no_content(request_id: str) -> Response:
     return _bare(204, request_id, [])
 
 
-def unchanged(tag: bytes, if_none_match: Condition | None, request_id: str) -> Response | None:
+def not_modified(tag: bytes, if_none_match: Condition | None, request_id: str) -> Response | None:
     """304, where the client has what `tag` stands for."""
     if if_none_match is None or not if_none_match.holds_weakly(tag):
         return None

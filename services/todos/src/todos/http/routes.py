@@ -1,6 +1,6 @@
 """The routes of the contract, each from its parameters to its answer."""
 
-# ruff: noqa: FAST003 - `Asked` reads the parts of a path
+# ruff: noqa: FAST003 - `TodoRequest` reads the parts of a path
 
 import asyncio
 
@@ -8,12 +8,13 @@ from fastapi import APIRouter, Response
 
 from todos.domain.preconditions import condition, strong_tag, weak_tag
 from todos.http import body, cursor, idempotency, responses
+from todos.http.import_body import read_items
 from todos.http.negotiation import preferred
-from todos.http.query import export_query, filter_query, list_query, no_parameters
-from todos.http.request import Asked
+from todos.http.query import changes_query, export_query, filter_query, list_query, no_parameters
+from todos.http.request import TodoRequest
 from todos.portability import export, import_
 from todos.store import bulk_delete
-from todos.store.changes import changes_query, read_changes
+from todos.store.changes import read_changes
 from todos.store.erasure import erase
 from todos.store.stats import read_stats
 
@@ -23,115 +24,115 @@ router = APIRouter()
 
 
 @router.get("/v1/todos")
-async def list_todos(asked: Asked) -> Response:
-    query = list_query(asked.raw_query, asked.caller.user_id)
-    if_none_match = condition(asked.raw_headers, IF_NONE_MATCH)
-    page = await asked.todos.page(query)
+async def list_todos(request: TodoRequest) -> Response:
+    query = list_query(request.raw_query, request.caller.user_id)
+    if_none_match = condition(request.raw_headers, IF_NONE_MATCH)
+    page = await request.todos.page(query)
     tag = weak_tag(page.number)
-    if unchanged := responses.unchanged(tag, if_none_match, asked.caller.request_id):
+    if unchanged := responses.not_modified(tag, if_none_match, request.caller.request_id):
         return unchanged
     next_query = None
     if page.last and page.last.todo:
         after = cursor.encode(cursor.Position(page.last.key, page.last.todo.id), query.bound_to)
         next_query = f"{query.repeated}&cursor={after}".lstrip("&")
-    return responses.many(page.rows, asked.raw_headers, asked.caller.request_id, tag, next_query)
+    return responses.todo_page(page.rows, request.raw_headers, request.caller.request_id, tag, next_query)
 
 
 @router.post("/v1/todos")
-async def create_todo(asked: Asked) -> Response:
-    no_parameters(asked.raw_query)
-    keyed = idempotency.keyed_request(asked.raw_headers, asked.caller.body)
-    fields = body.parse_todo(asked.raw_headers, asked.caller.body)
+async def create_todo(request: TodoRequest) -> Response:
+    no_parameters(request.raw_query)
+    keyed = idempotency.keyed_request(request.raw_headers, request.caller.body)
+    fields = body.parse_todo(request.raw_headers, request.caller.body)
     if keyed:
-        known = await asked.todos.create_once(fields, keyed, lambda row: responses.draft(row, asked.raw_headers))
-        return responses.created_once(known, asked.caller.request_id)
-    row = await asked.todos.create(fields)
-    return responses.created(row, asked.raw_headers, asked.caller.request_id)
+        known = await request.todos.create_once(fields, keyed, lambda row: responses.draft(row, request.raw_headers))
+        return responses.created_once(known, request.caller.request_id)
+    row = await request.todos.create(fields)
+    return responses.created(row, request.raw_headers, request.caller.request_id)
 
 
 @router.delete("/v1/todos")
-async def delete_todos(asked: Asked) -> Response:
-    affected = await bulk_delete.delete_all(asked.scoped, filter_query(asked.raw_query))
-    return responses.figures({"affected": affected}, asked.caller.request_id)
+async def delete_todos(request: TodoRequest) -> Response:
+    affected = await bulk_delete.delete_all(request.user_session, filter_query(request.raw_query))
+    return responses.json({"affected": affected}, request.caller.request_id)
 
 
 @router.get("/v1/todos/{todo_id}")
-async def get_todo(asked: Asked) -> Response:
-    no_parameters(asked.raw_query)
-    if_none_match = condition(asked.raw_headers, IF_NONE_MATCH)
-    row = await asked.todos.get(asked.todo_id)
-    unchanged = responses.unchanged(strong_tag(row.version), if_none_match, asked.caller.request_id)
-    return unchanged or responses.one(row, asked.raw_headers, asked.caller.request_id)
+async def get_todo(request: TodoRequest) -> Response:
+    no_parameters(request.raw_query)
+    if_none_match = condition(request.raw_headers, IF_NONE_MATCH)
+    row = await request.todos.get(request.todo_id)
+    unchanged = responses.not_modified(strong_tag(row.version), if_none_match, request.caller.request_id)
+    return unchanged or responses.todo(row, request.raw_headers, request.caller.request_id)
 
 
 @router.put("/v1/todos/{todo_id}")
-async def put_todo(asked: Asked) -> Response:
-    no_parameters(asked.raw_query)
-    fields = body.parse_todo(asked.raw_headers, asked.caller.body)
-    if_match, if_none_match = condition(asked.raw_headers, IF_MATCH), condition(asked.raw_headers, IF_NONE_MATCH)
-    row, is_new = await asked.todos.put(asked.todo_id, fields, if_match, if_none_match)
-    answer = responses.created if is_new else responses.one
-    return answer(row, asked.raw_headers, asked.caller.request_id)
+async def put_todo(request: TodoRequest) -> Response:
+    no_parameters(request.raw_query)
+    fields = body.parse_todo(request.raw_headers, request.caller.body)
+    if_match, if_none_match = condition(request.raw_headers, IF_MATCH), condition(request.raw_headers, IF_NONE_MATCH)
+    row, is_new = await request.todos.put(request.todo_id, fields, if_match, if_none_match)
+    answer = responses.created if is_new else responses.todo
+    return answer(row, request.raw_headers, request.caller.request_id)
 
 
 @router.patch("/v1/todos/{todo_id}")
-async def patch_todo(asked: Asked) -> Response:
-    no_parameters(asked.raw_query)
-    changes = body.parse_patch(asked.raw_headers, asked.caller.body)
-    if_match = condition(asked.raw_headers, IF_MATCH)
-    row = await asked.todos.patch(asked.todo_id, changes, if_match)
-    return responses.one(row, asked.raw_headers, asked.caller.request_id)
+async def patch_todo(request: TodoRequest) -> Response:
+    no_parameters(request.raw_query)
+    changes = body.parse_patch(request.raw_headers, request.caller.body)
+    if_match = condition(request.raw_headers, IF_MATCH)
+    row = await request.todos.patch(request.todo_id, changes, if_match)
+    return responses.todo(row, request.raw_headers, request.caller.request_id)
 
 
 @router.delete("/v1/todos/{todo_id}")
-async def delete_todo(asked: Asked) -> Response:
-    no_parameters(asked.raw_query)
-    if_match = condition(asked.raw_headers, IF_MATCH)
-    await asked.todos.delete(asked.todo_id, if_match)
-    return responses.no_content(asked.caller.request_id)
+async def delete_todo(request: TodoRequest) -> Response:
+    no_parameters(request.raw_query)
+    if_match = condition(request.raw_headers, IF_MATCH)
+    await request.todos.delete(request.todo_id, if_match)
+    return responses.no_content(request.caller.request_id)
 
 
 @router.post("/v1/todos/{todo_id}/restore")
-async def restore_todo(asked: Asked) -> Response:
-    no_parameters(asked.raw_query)
-    row = await asked.todos.restore(asked.todo_id)
-    return responses.one(row, asked.raw_headers, asked.caller.request_id)
+async def restore_todo(request: TodoRequest) -> Response:
+    no_parameters(request.raw_query)
+    row = await request.todos.restore(request.todo_id)
+    return responses.todo(row, request.raw_headers, request.caller.request_id)
 
 
 @router.get("/v1/changes")
-async def list_changes(asked: Asked) -> Response:
-    query = changes_query(asked.raw_query, asked.caller.user_id)
-    page = await read_changes(asked.scoped, query)
-    return responses.changes(page, asked.caller.user_id, asked.raw_headers, asked.caller.request_id)
+async def list_changes(request: TodoRequest) -> Response:
+    query = changes_query(request.raw_query, request.caller.user_id)
+    page = await read_changes(request.user_session, query)
+    return responses.changes(page, request.caller.user_id, request.raw_headers, request.caller.request_id)
 
 
 @router.get("/v1/stats")
-async def get_stats(asked: Asked) -> Response:
-    no_parameters(asked.raw_query)
-    return responses.figures(await read_stats(asked.scoped), asked.caller.request_id)
+async def get_stats(request: TodoRequest) -> Response:
+    no_parameters(request.raw_query)
+    return responses.json(await read_stats(request.user_session), request.caller.request_id)
 
 
 @router.delete("/v1/me")
-async def erase_me(asked: Asked) -> Response:
-    no_parameters(asked.raw_query)
-    await erase(asked.scoped)
-    return responses.no_content(asked.caller.request_id)
+async def erase_me(request: TodoRequest) -> Response:
+    no_parameters(request.raw_query)
+    await erase(request.user_session)
+    return responses.no_content(request.caller.request_id)
 
 
 @router.get("/v1/export")
-async def export_todos(asked: Asked) -> Response:
-    filters, deleted = export_query(asked.raw_query)
-    media_type, base = preferred(asked.raw_headers, export.MEDIA_TYPES), responses.base_url(asked.raw_headers)
+async def export_todos(request: TodoRequest) -> Response:
+    filters, deleted = export_query(request.raw_query)
+    media_type, base = preferred(request.raw_headers, export.MEDIA_TYPES), responses.base_url(request.raw_headers)
     form = await asyncio.to_thread(export.form_of, media_type, base)
-    found = await export.begun(export.batches(asked.scoped, filters, deleted=deleted))
+    found = await export.begun(export.batches(request.user_session, filters, deleted=deleted))
     pieces = export.written(found, form)
-    return responses.streamed(pieces, form.media_type, form.filename, asked.caller.request_id)
+    return responses.streamed(pieces, form.media_type, form.filename, request.caller.request_id)
 
 
 @router.post("/v1/import")
-async def import_todos(asked: Asked) -> Response:
-    no_parameters(asked.raw_query)
+async def import_todos(request: TodoRequest) -> Response:
+    no_parameters(request.raw_query)
     # in a thread: ten thousand todos take a second
-    items = await asyncio.to_thread(import_.read_items, asked.raw_headers, asked.caller.body)
-    imported = await import_.put_all(asked.scoped, items)
-    return responses.figures(imported._asdict(), asked.caller.request_id)
+    items = await asyncio.to_thread(read_items, request.raw_headers, request.caller.body)
+    imported = await import_.put_all(request.user_session, items)
+    return responses.json(imported._asdict(), request.caller.request_id)

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from todos.domain.due_date import utc_text
 from todos.domain.fields import PRIORITIES, TodoFields
-from todos.http.responses import due_text
 from todos.store.statements import TodoRow
+from todos.store.todo_json import due_text
 
 COLUMNS = (*TodoFields.model_fields, "id", "completed_at", "created_at", "updated_at")
 

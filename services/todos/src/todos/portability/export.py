@@ -10,12 +10,13 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Protocol
 
-from todos.database.user_session import Scope
-from todos.http.query import Filters
+from todos.database.command import Command, Value
+from todos.database.user_session import UserSession
 from todos.portability.csv_export import Sheet
 from todos.portability.json_export import TodoList
+from todos.store.list_query import Filters
 from todos.store.list_statements import Shape, Sort, batch_statement
-from todos.store.statements import Command, TodoRow, Value
+from todos.store.statements import TodoRow
 
 BATCH = 100
 
@@ -48,7 +49,7 @@ def form_of(media_type: str, base: str) -> Format:
             return TodoList(base)
 
 
-async def batches(scope: Scope, filters: Filters, *, deleted: bool) -> AsyncIterator[Sequence[TodoRow]]:
+async def batches(scope: UserSession, filters: Filters, *, deleted: bool) -> AsyncIterator[Sequence[TodoRow]]:
     """The user's todos, oldest first; one round trip each.
 
     Raises:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
 from sqlalchemy import (
     ARRAY,
     Boolean,
@@ -33,16 +32,13 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from runtime.identifiers import is_canonical_uuid
-from runtime.problems import Fault, ProblemError
-from todos.database.user_session import Scope, Transaction
+from todos.database.command import Command, Statement, Value, compiled
+from todos.database.user_session import Transaction, UserSession
 from todos.domain import due_date
-from todos.domain.fields import TodoFields
-from todos.http import body as bodies
+from todos.schema.limits import QUOTA
 from todos.schema.models import Timestamp, Todo, UserState
 from todos.store import statements
-from todos.store.repository import column_values, locked, quota_used_up
-from todos.store.statements import QUOTA, Command, Statement, Value, compiled
+from todos.store.repository import locked, quota_used_up
 
 _TRUE = literal_column("true", Boolean)
 _KINDS: dict[str, Any] = {
@@ -75,50 +71,7 @@ class _ImportRow(NamedTuple):
     live_count: int
 
 
-def read_items(headers: bodies.Headers, body: bytes) -> list[dict[str, Value]]:
-    """The columns of each todo of an array, by all the rules of a PUT; each names its `id`, once.
-
-    Raises:
-        ProblemError: `unsupported_media_type`, `bad_request`, `invalid` with pointers such as `/3/title`, `quota`.
-    """
-    document = bodies.read_document(headers, body, bodies.JSON)
-    if not isinstance(document, list):
-        raise bodies.invalid([Fault(pointer="", detail="should be an array")])
-    if len(document) > QUOTA:
-        raise quota_used_up()
-    faults: list[Fault] = []
-    items: list[dict[str, Value]] = []
-    seen: set[str] = set()
-    for number, given in enumerate(document):
-        item, found = _item(given, seen)
-        faults += [Fault(pointer=f"/{number}{fault['pointer']}", detail=fault["detail"]) for fault in found]
-        items.append(item)
-        if len(faults) >= bodies.MAX_FAULTS:
-            break
-    if faults:
-        raise bodies.invalid(faults[: bodies.MAX_FAULTS])
-    return items
-
-
-def _item(given: object, seen: set[str]) -> tuple[dict[str, Value], Sequence[Fault]]:
-    if not isinstance(given, dict):
-        return {}, [Fault(pointer="", detail="should be an object")]
-    todo_id = given.get("id")
-    if not isinstance(todo_id, str) or not is_canonical_uuid(todo_id):
-        return {}, [Fault(pointer="/id", detail="should be a UUID, in lower case with hyphens")]
-    if todo_id in seen:
-        return {}, [Fault(pointer="/id", detail="stands in this import twice")]
-    seen.add(todo_id)
-    try:
-        fields = TodoFields.model_validate(bodies.client_set(given))
-        return {"id": todo_id, **column_values(fields)}, []
-    except ValidationError as error:
-        return {}, bodies.faults_of(error)
-    except ProblemError as error:
-        return {}, error.faults
-
-
-async def put_all(scope: Scope, items: Sequence[Mapping[str, Value]]) -> Imported:
+async def put_all(scope: UserSession, items: Sequence[Mapping[str, Value]]) -> Imported:
     """Write them in one transaction of two round trips; each takes a number, in their order.
 
     Raises:

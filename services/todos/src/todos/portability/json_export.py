@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from todos.http.responses import encoded, todo_document
 from todos.store.statements import TodoRow
+from todos.store.todo_json import encode, todo_document
 
 
 class TodoList:
@@ -22,7 +22,7 @@ class TodoList:
     def batch(self, rows: Sequence[TodoRow]) -> bytes:
         pieces: list[bytes] = []
         for row in rows:
-            pieces += (self._separator, encoded(todo_document(row, self._base)))
+            pieces += (self._separator, encode(todo_document(row, self._base)).encode())
             self._separator = b",\n"
         return b"".join(pieces)
 

@@ -7,9 +7,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from todos.database.pool import CONNECT_SECONDS
+from todos.schema.limits import IDEMPOTENCY_HOURS
 from todos.schema.maintenance_role import is_granted
 from todos.settings import PurgeSettings
-from todos.store.statements import IDEMPOTENCY_HOURS
 
 BATCH_ROWS = 1000
 """At most so many rows a transaction, so that no writer waits for longer than a few milliseconds."""

@@ -5,15 +5,15 @@ from functools import lru_cache
 from sqlalchemy import Integer, cast, func, literal_column, select, update
 from sqlmodel import col
 
-from todos.database.user_session import Scope, Transaction
-from todos.http.query import Filters
+from todos.database.command import Command, Statement, compiled
+from todos.database.user_session import Transaction, UserSession
 from todos.schema.models import Todo, UserState
 from todos.store import statements
+from todos.store.list_query import Filters
 from todos.store.list_statements import Filter, filter_conditions
-from todos.store.statements import Command, Statement, compiled
 
 
-async def delete_all(scope: Scope, filters: Filters) -> int:
+async def delete_all(scope: UserSession, filters: Filters) -> int:
     """How many were deleted; each took a number of its own, in the order of their last changes."""
     delete = Command(delete_statement(filters.names), filters.values)
 

@@ -2,30 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Integer, bindparam, func, literal_column, or_, select, true
 from sqlmodel import col
 
-from runtime.problems import Fault, ProblemError
-from todos.database.user_session import Scope
-from todos.http import sync_token as sync
-from todos.http.query import invalid_parameters, limit_reader, parse_query, read_strictly
-from todos.http.sync_token import BEGINNING, Since
+from runtime.problems import ProblemError
+from todos.database.command import Command, Statement, compiled
+from todos.database.user_session import UserSession
 from todos.schema.models import Todo, UserState
 from todos.store import statements
 from todos.store.json_columns import ShownRow, shown, todo_table
-from todos.store.statements import Command, Statement, compiled
-
-MAX_LIMIT = 500
-DEFAULT_LIMIT = 100
+from todos.store.sync_position import SyncPosition
 
 
 @dataclass(frozen=True, slots=True)
 class ChangesQuery:
     """What `GET /v1/changes` was asked for."""
 
-    since: Since
+    since: SyncPosition
     limit: int
 
 
@@ -34,7 +29,7 @@ class Changes:
     """A page of changes by their numbers, and where the next one begins."""
 
     rows: Sequence[ShownRow]
-    next_since: Since
+    next_since: SyncPosition
     has_more: bool
 
 
@@ -46,25 +41,7 @@ class ChangedRow(NamedTuple):
     todo: ShownRow | None
 
 
-def changes_query(query: bytes, user_id: str) -> ChangesQuery:
-    """Read the parameters.
-
-    Raises:
-        ProblemError: `invalid`, with every fault; `sync_reset` where `since` is another user's.
-    """
-    read = read_strictly(parse_query(query), {"since": str, "limit": limit_reader(MAX_LIMIT)})
-    since: Since | None = BEGINNING
-    if "since" in read:
-        try:
-            since = sync.decode(cast(str, read["since"]), user_id)
-        except ValueError as error:
-            raise invalid_parameters([Fault(parameter="since", detail=str(error))]) from None
-    if since is None:
-        raise _sync_reset()
-    return ChangesQuery(since, cast(int, read.get("limit", DEFAULT_LIMIT)))
-
-
-async def read_changes(scope: Scope, query: ChangesQuery) -> Changes:
+async def read_changes(scope: UserSession, query: ChangesQuery) -> Changes:
     """One page, as of one moment; the numbers of a user commit in order, so nothing is skipped.
 
     Raises:
@@ -75,16 +52,16 @@ async def read_changes(scope: Scope, query: ChangesQuery) -> Changes:
     changed = await scope.read(Command(read, values))
     seq, purged_seq = (changed[0].seq, changed[0].purged_seq) if changed else (0, 0)
     if since.number and not purged_seq <= since.needs <= seq:
-        raise _sync_reset()
+        raise sync_reset()
     found = [row.todo for row in changed if row.todo is not None]
     page = found[: query.limit]
     if len(found) == len(page):
-        return Changes(page, Since(seq), has_more=False)
+        return Changes(page, SyncPosition(seq), has_more=False)
     number, began = page[-1].version, since.began if since.number else seq
-    return Changes(page, Since(number, began if began and number < began else None), has_more=True)
+    return Changes(page, SyncPosition(number, began if began and number < began else None), has_more=True)
 
 
-def _sync_reset() -> ProblemError:
+def sync_reset() -> ProblemError:
     return ProblemError("sync_reset", "Changes after this since are no longer known; sync anew without since.")
 
 

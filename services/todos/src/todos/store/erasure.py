@@ -3,13 +3,13 @@
 from sqlalchemy import delete, update
 from sqlmodel import col
 
-from todos.database.user_session import Scope, Transaction
+from todos.database.command import Command, Statement, compiled, nothing
+from todos.database.user_session import Transaction, UserSession
 from todos.schema.models import Erasure, Idempotency, Todo, UserState
 from todos.store import statements
-from todos.store.statements import Command, Statement, compiled, nothing
 
 
-async def erase(scope: Scope) -> None:
+async def erase(scope: UserSession) -> None:
     """Delete every row of the user, in one transaction."""
 
     async def work(transaction: Transaction) -> None:

@@ -31,10 +31,11 @@ from sqlalchemy.sql.selectable import LateralFromClause
 from sqlalchemy.types import TypeEngine
 from sqlmodel import col
 
+from todos.database.command import Statement, compiled
 from todos.schema.models import Timestamp, Todo, UserState
 from todos.store import statements
 from todos.store.json_columns import ShownRow, shown, todo_table, utc
-from todos.store.statements import Statement, TodoRow, compiled
+from todos.store.statements import TodoRow
 
 SortField = Literal["created_at", "updated_at", "due_date", "priority", "title", "order"]
 SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)

@@ -9,18 +9,20 @@ from psycopg.errors import SerializationFailure
 
 from runtime.identifiers import new_uuid
 from runtime.problems import Fault, ProblemError
+from todos.database.command import Command, Value
 from todos.database.pool import Database
-from todos.database.user_session import Scope, Transaction
+from todos.database.user_session import Transaction, UserSession
 from todos.domain import due_date, recurrence_rule
+from todos.domain.faults import invalid_body
 from todos.domain.fields import PRIORITIES, RANKS, TodoFields
 from todos.domain.preconditions import Condition, precondition_failed, strong_tag
-from todos.http import idempotency
-from todos.http.body import invalid
-from todos.http.query import ListQuery
+from todos.schema.limits import QUOTA
 from todos.store import statements, successor
+from todos.store.idempotency import IdempotentRequest, mismatch
 from todos.store.json_columns import ShownRow
+from todos.store.list_query import ListQuery
 from todos.store.list_statements import ListedRow, list_statement
-from todos.store.statements import QUOTA, Command, KnownRow, StateRow, TodoRow, Value
+from todos.store.statements import KnownRow, StateRow, TodoRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,11 @@ class Page:
     last: ListedRow[ShownRow] | None
 
 
-class Todos:
+class TodoRepository:
     """The todos of one user. Every method raises `database_unavailable` while the database is."""
 
     def __init__(self, database: Database, user_id: str) -> None:
-        self._scope = Scope(database, user_id)
+        self._scope = UserSession(database, user_id)
 
     async def page(self, query: ListQuery) -> Page:
         listed = await self._scope.read(Command(list_statement(query.shape), query.values))
@@ -68,7 +70,7 @@ class Todos:
         return await self._scope.write(work)
 
     async def create_once(
-        self, fields: TodoFields, request: idempotency.Request, draw: Callable[[TodoRow], str]
+        self, fields: TodoFields, request: IdempotentRequest, draw: Callable[[TodoRow], str]
     ) -> KnownRow:
         """Create, or find what was created under the same key; one at a time, as each writer of a user is.
 
@@ -89,7 +91,7 @@ class Todos:
         if not once.rows:
             raise quota_used_up()
         if once.rows[0].digest != request.digest:
-            raise idempotency.mismatch()
+            raise mismatch()
         return once.rows[0]
 
     async def put(
@@ -215,14 +217,14 @@ def column_values(fields: TodoFields) -> dict[str, Value]:
         ProblemError: `invalid`, fields do not go together.
     """
     try:
-        due_on, due_at = due_date.reckon(fields.due_date, fields.timezone)
+        due_on, due_at = due_date.resolve(fields.due_date, fields.timezone)
     except ValueError as error:
-        raise invalid([Fault(pointer="/due_date", detail=str(error))]) from None
+        raise invalid_body([Fault(pointer="/due_date", detail=str(error))]) from None
     if fields.recurrence is not None:
         try:
             recurrence_rule.parse(fields.recurrence).check_due(fields.due_date)
         except ValueError as error:
-            raise invalid([Fault(pointer="/recurrence", detail=str(error))]) from None
+            raise invalid_body([Fault(pointer="/recurrence", detail=str(error))]) from None
     return {
         "title": fields.title,
         "description": fields.description,

@@ -1,25 +1,21 @@
 """Every statement on users' data, compiled once. Each binds `user_id`: the first wall between users."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import date, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
     CTE,
     BigInteger,
     Boolean,
-    CompoundSelect,
     Date,
     DateTime,
-    Delete,
     Insert,
     Integer,
     Interval,
     Label,
     LargeBinary,
-    Select,
     SmallInteger,
     SQLColumnExpression,
     Text,
@@ -38,23 +34,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from todos.database.pipeline import Sent
+from todos.database.command import Statement, compiled, nothing
+from todos.schema.limits import IDEMPOTENCY_HOURS, QUOTA
 from todos.schema.models import Erasure, Idempotency, Timestamp, Todo, UserState
 from todos.store.json_columns import ShownRow, shown, todo_table, utc
-
-QUOTA = 10_000
-"""Live todos a user."""
-
-IDEMPOTENCY_HOURS = 24
-"""How long an idempotency record counts."""
-
-type Value = str | bytes | int | bool | date | datetime | list[str] | list[int] | None
-
-_DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
 
 
 class TodoRow(NamedTuple):
@@ -101,58 +87,6 @@ class DeletedRow(NamedTuple):
 
     found_version: int
     new_version: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Statement[Row]:
-    """SQL with `$n` parameters, which are named in order by `names`."""
-
-    sql: bytes
-    names: tuple[str, ...]
-    make_row: Callable[..., Row]
-
-
-class Runnable(Protocol):
-    """What a transaction needs to run a command, whatever its rows are."""
-
-    def bound_to(self, user_id: str) -> Sent: ...
-
-    def take(self, rows: Iterable[tuple[object, ...]]) -> None: ...
-
-
-class Command[Row]:
-    """A statement with its values, among which `user_id` is not; `rows` is there once it has run."""
-
-    def __init__(self, statement: Statement[Row], values: Mapping[str, Value] | None = None) -> None:
-        self._statement = statement
-        self._values = values or {}
-        self._rows: list[Row] = []
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        return self._rows
-
-    def bound_to(self, user_id: str) -> Sent:
-        values = {**self._values, "user_id": user_id}
-        return self._statement.sql, [values[name] for name in self._statement.names]
-
-    def take(self, rows: Iterable[tuple[object, ...]]) -> None:
-        make_row = self._statement.make_row
-        self._rows = [make_row(*row) for row in rows]
-
-
-def compiled[Row](
-    expression: Select[*tuple[object, ...]] | CompoundSelect[*tuple[object, ...]] | Insert | Update | Delete,
-    make_row: Callable[..., Row],
-) -> Statement[Row]:
-    """Compile an expression, of which every value is a named parameter."""
-    result = expression.compile(dialect=_DIALECT)
-    assert not any(value is not None for value in result.params.values()), result.params  # noqa: S101 - by construction
-    return Statement(str(result).encode(), tuple(result.positiontup or ()), make_row)
-
-
-def nothing() -> None:
-    """Makes the rows of a statement that returns none."""
 
 
 def not_before_creation(at: ColumnElement[datetime]) -> ColumnElement[datetime]:

@@ -8,13 +8,13 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from todos.database.user_session import Scope
+from todos.database.command import Command, Statement, compiled
+from todos.database.user_session import UserSession
 from todos.domain import due_date
 from todos.domain.fields import PRIORITIES
 from todos.schema.models import Todo
 from todos.store import statements
 from todos.store.json_columns import utc
-from todos.store.statements import Command, Statement, compiled
 
 TOP_TAGS = 100
 
@@ -34,7 +34,7 @@ class StatsRow(NamedTuple):
     now: datetime
 
 
-async def read_stats(scope: Scope) -> dict[str, object]:
+async def read_stats(scope: UserSession) -> dict[str, object]:
     """The document of `GET /v1/stats`."""
     (row,) = await scope.read(Command(read))
     now = row.now.replace(tzinfo=UTC)
@@ -51,7 +51,7 @@ async def read_stats(scope: Scope) -> dict[str, object]:
 
 def _is_over(day: str, timezone: str, now: datetime) -> bool:
     # reckoned here and not by the database, whose time zones may be of another year
-    _, midnight = due_date.reckon(date.fromisoformat(day) + timedelta(days=1), timezone)
+    _, midnight = due_date.resolve(date.fromisoformat(day) + timedelta(days=1), timezone)
     return midnight is not None and midnight <= now
 
 

@@ -5,8 +5,9 @@ from datetime import date, datetime
 from typing import cast
 
 from runtime.identifiers import new_uuid
+from todos.database.command import Value
 from todos.domain import due_date, occurrences, recurrence_rule
-from todos.store.statements import TodoRow, Value
+from todos.store.statements import TodoRow
 
 
 def successor(found: TodoRow, values: Mapping[str, Value], now: datetime) -> dict[str, Value] | None:
@@ -18,17 +19,17 @@ def successor(found: TodoRow, values: Mapping[str, Value], now: datetime) -> dic
     if text is None or found.completed or not values["completed"] or found.next_id is not None:
         return None
     rule = recurrence_rule.parse(text)
-    next_rule = rule.once_done()
+    next_rule = rule.after_completion()
     if next_rule is None:
         return None
     due_at, timezone = cast(datetime, values["due_at"]), cast(str, values["timezone"])
     is_due_as_before = found.due_at == due_at.replace(tzinfo=None) and found.timezone == timezone
-    occurrence = occurrences.following(
+    occurrence = occurrences.next_occurrence(
         rule, cast(date | None, values["due_on"]) or due_at, timezone, found.due_wall if is_due_as_before else None, now
     )
     if occurrence is None:
         return None
-    due_on, due_at_next = due_date.reckon(occurrence.due, timezone)
+    due_on, due_at_next = due_date.resolve(occurrence.due, timezone)
     return {
         **values,
         "id": new_uuid(),

@@ -1,0 +1,29 @@
+"""What is kept of a creation under its `Idempotency-Key`."""
+
+import json
+from dataclasses import dataclass
+
+from runtime.problems import ProblemError
+from todos.domain.due_date import utc_text
+from todos.store.statements import KnownRow
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentRequest:
+    """A key, and the SHA-256 of what was asked for under it."""
+
+    key: str
+    digest: bytes
+
+
+def mismatch() -> ProblemError:
+    """422, the key was used for another body."""
+    return ProblemError("idempotency_mismatch", "The Idempotency-Key was used with another body within 24 hours.")
+
+
+def kept_answer(known: KnownRow) -> dict[str, object]:
+    """The todo as it was created, from what was kept before the database gave it a version and times."""
+    document: dict[str, object] = json.loads(known.answer)
+    at = utc_text(known.created_at)
+    stamps = {"completed_at": at if document["completed"] else None, "created_at": at, "updated_at": at}
+    return {**document, **stamps, "version": known.version}
