@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.failures import Reason
+from gateway.auth_errors import Reason
 from tests.pair import Pair
 
 pytestmark = pytest.mark.xdist_group("pair")

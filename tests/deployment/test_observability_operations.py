@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.failures import Reason
+from gateway.auth_errors import Reason
 from runtime.logs import pseudonym
 from tests.deployment.operations_page import PAGE, blocks, commands, first_column, section, typed
 from tests.deployment.prometheus_rules import RUNBOOKS

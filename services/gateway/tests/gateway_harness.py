@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from devtools.testing.tokens import Signer, good_claims
 from gateway.clock import SYSTEM, Clock
-from gateway.service import open_gateway
 from gateway.settings import Settings
+from gateway.wiring import open_gateway
 from runtime.serve import Service, http_server, listen
 
 IDENTITY_KEYS = "k1:" + "A" * 43

@@ -12,10 +12,10 @@ from gateway_harness import MovingClock, Provider, Running, StartGateway
 
 from devtools.testing.servers import Reply, Request, reply
 from devtools.testing.tokens import Signer, good_claims, rsa_key
-from gateway.failures import AuthenticationError
-from gateway.keys.admission import admit
-from gateway.keys.fetch import FetchError, KeyFetcher
-from gateway.keys.source import KeySource
+from gateway.auth_errors import AuthenticationError
+from gateway.keys.jwks import admit
+from gateway.keys.jwks_cache import KeySource
+from gateway.keys.jwks_fetch import FetchError, KeyFetcher
 from gateway.metrics import Metrics
 
 GOOD = Signer()
@@ -228,7 +228,7 @@ async def test_a_removed_key_stops_and_an_unchanged_one_stays_the_same(
 async def test_a_slow_provider_holds_a_request_for_a_second_at_most(
     source: KeySource, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.keys.source.UNKNOWN_KID_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.keys.jwks_cache.UNKNOWN_KID_WAIT_SECONDS", 0.05)
     answered = asyncio.Event()
 
     async def slowly(request: Request) -> Reply:

@@ -21,18 +21,18 @@ from devtools.valkey import LocalValkey
 from gateway.limits import gcra
 from gateway.limits.gcra import MICROSECONDS
 from gateway.limits.limiter import Limiter
-from gateway.limits.local import REMEMBERED_KEYS, LocalLimits
-from gateway.limits.pipe import Receiver
+from gateway.limits.local_limits import REMEMBERED_KEYS, LocalLimits
 from gateway.limits.policy import Policy, parse_policies
-from gateway.limits.question import Question
-from gateway.limits.revocation import RevocationMemory
-from gateway.limits.shared import (
+from gateway.limits.redis_command import Question
+from gateway.limits.redis_connection import Receiver
+from gateway.limits.redis_limits import (
     BUDGET_SECONDS,
     FAILURES_TO_OPEN,
     SharedLimits,
     SharedLimitsUnavailableError,
     redis_client,
 )
+from gateway.limits.revocation import RevocationMemory
 from gateway.metrics import Metrics
 from gateway.token.claims import Bearer
 from runtime.problems import ProblemError
@@ -278,7 +278,7 @@ async def test_a_connection_that_answers_no_more_is_replaced_before_the_breaker_
     silent = shared._pipe
     assert silent is not None
     with monkeypatch.context() as patched:
-        patched.setattr("gateway.limits.shared.CALL_SECONDS", 0.0)
+        patched.setattr("gateway.limits.redis_limits.CALL_SECONDS", 0.0)
         patched.setattr(silent, "send", lambda _commands, receivers: silent._receivers.extend(receivers))
         with pytest.raises(SharedLimitsUnavailableError):
             await judge(shared, "alice", [TWO_PER_MINUTE])
@@ -399,7 +399,7 @@ async def test_redis_killed_under_load_fails_no_request_and_sharing_comes_back_b
     own_valkey: Callable[[], LocalValkey],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.limits.shared.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.limits.redis_limits.PROBE_SECONDS", 0.05)
     server = own_valkey()
     async with start_gateway(redis_url=server.url, rate_limits="user=100000/60s") as gateway:
         await until(lambda: gateway.metric("gateway_ratelimit_degraded") == 0)

@@ -17,8 +17,8 @@ from gateway_harness import Provider, Running, StartGateway, until
 
 from devtools.testing.tokens import rsa_key
 from devtools.valkey import LocalValkey
-from gateway.limits import shared
-from gateway.limits.shared import redis_client
+from gateway.limits import redis_limits
+from gateway.limits.redis_limits import redis_client
 
 type Trouble = Callable[[LocalValkey], Awaitable[None]]
 
@@ -86,10 +86,10 @@ async def test_a_request_waits_for_redis_no_longer_than_the_budget(
     # the budget is the only way out: where it is taken away, the request waits
     async with start_gateway(redis_url=server.url) as gateway:
         await sharing(gateway)
-        monkeypatch.setattr(shared, "CALL_SECONDS", 3600.0)
+        monkeypatch.setattr(redis_limits, "CALL_SECONDS", 3600.0)
         server.freeze()
         assert await statuses(gateway, provider, 3) == [200, 200, 200]
-        monkeypatch.setattr(shared, "BUDGET_SECONDS", 3600.0)
+        monkeypatch.setattr(redis_limits, "BUDGET_SECONDS", 3600.0)
         waiting = asyncio.create_task(statuses(gateway, provider, 1))
         done, _ = await asyncio.wait([waiting], timeout=0.2)
         assert not done

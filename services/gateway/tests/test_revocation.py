@@ -13,10 +13,10 @@ from gateway_harness import Provider, Running, StartGateway, settings_of, until
 
 from devtools.testing.servers import ScriptedServer
 from devtools.valkey import LocalValkey
-from gateway.limits.question import Judgement, revocation_keys
+from gateway.limits.redis_command import Judgement, revocation_keys
+from gateway.limits.redis_limits import redis_client
 from gateway.limits.revocation import Revocation, RevocationMemory
 from gateway.limits.revocation import revoke as write_revocation
-from gateway.limits.shared import redis_client
 from gateway.token.claims import LEEWAY_SECONDS, Bearer
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))

@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from devtools.testing.tokens import Signer, encode, good_claims
-from gateway.failures import AuthenticationError, refused
-from gateway.keys.admission import Key, admit
-from gateway.keys.source import KeySource
+from gateway.auth_errors import AuthenticationError, refused
+from gateway.keys.jwks import Key, admit
+from gateway.keys.jwks_cache import KeySource
 from gateway.token.bearer import read_token
 from gateway.token.claims import Rules
 from gateway.token.verifier import TokenVerifier, TrustedIssuer

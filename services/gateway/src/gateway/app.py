@@ -6,15 +6,15 @@ import time
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from gateway import routes, shape
+from gateway import request_checks, routes
+from gateway.auth_errors import UNCOUNTED, AuthenticationError
 from gateway.cors import Cors
-from gateway.failures import UNCOUNTED, AuthenticationError
-from gateway.forward import fields
 from gateway.forward.body import BodyBuffers
-from gateway.forward.departure import ClientGoneError, ClientWatches
-from gateway.forward.exchange import UpstreamError
+from gateway.forward.client_disconnect import ClientGoneError, ClientWatches
 from gateway.forward.forwarder import Forwarder, Outgoing
+from gateway.forward.headers import Headers, for_client, for_upstream
 from gateway.forward.upstream import Answer
+from gateway.forward.upstream_response import UpstreamError
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Metrics
 from gateway.proxies import Client, TrustedProxies
@@ -75,8 +75,8 @@ class Gateway:
             self._record(request)
 
     async def _pass_on(self, request: "_Request") -> None:
-        shape.check_path(request.path)
-        decisive = shape.check_headers(request.headers)
+        request_checks.check_path(request.path)
+        decisive = request_checks.check_headers(request.headers)
         request.client = self._proxies.client(request.client.address, request.client.scheme, request.headers)
         if self._cors.is_preflight(request.method, request.headers):
             await request.allow(self._cors.preflight_headers())
@@ -106,7 +106,7 @@ class Gateway:
             method=request.method,
             path=request.path,
             query=request.query,
-            headers=fields.for_upstream(request.headers),
+            headers=for_upstream(request.headers),
             body=body,
             user_id=request.user_id,
             request_id=request.id,
@@ -161,14 +161,14 @@ class _Request:
         self.method: str = scope["method"]
         self.path: bytes = scope["raw_path"]
         self.query: bytes = scope["query_string"]
-        self.headers: fields.Headers = scope["headers"]
+        self.headers: Headers = scope["headers"]
         self.client = Client(scope["client"][0] if scope.get("client") else "unknown", scope["scheme"])
         self.receive = receive
         self.user_id = ""
         self.user = ""
         self.failure = ""
-        self.limit_headers: fields.Headers = []
-        self.cors_headers: fields.Headers = []
+        self.limit_headers: Headers = []
+        self.cors_headers: Headers = []
         self.upstream_seconds = 0.0
         self.exchange_seconds = 0.0
         self.status = CLIENT_GONE
@@ -179,7 +179,7 @@ class _Request:
         try:
             exchange = answer.exchange
             headers = [
-                *fields.for_client(exchange.headers),
+                *for_client(exchange.headers),
                 (b"x-request-id", self.id.encode()),
                 *self.limit_headers,
                 *self.cors_headers,
@@ -193,7 +193,7 @@ class _Request:
         finally:
             answer.abandon()
 
-    async def allow(self, headers: fields.Headers) -> None:
+    async def allow(self, headers: Headers) -> None:
         """Answer a preflight."""
         self.status = 204
         await respond(self._send, 204, [*headers, *self.cors_headers, (b"x-request-id", self.id.encode())])

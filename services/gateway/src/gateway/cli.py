@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import httpx
 from redis.exceptions import RedisError
 
-from gateway.keys.fetch import FetchError
+from gateway.keys.jwks_fetch import FetchError
+from gateway.limits.redis_limits import redis_client
 from gateway.limits.revocation import Revocation, revoke
-from gateway.limits.shared import redis_client
-from gateway.service import key_fetcher, open_gateway
 from gateway.settings import Issuer, Settings
+from gateway.wiring import key_fetcher, open_gateway
 from runtime import logs, settings
 from runtime.serve import Listeners, run
 

@@ -12,8 +12,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from gateway.failures import Reason as AuthFailure
-from gateway.forward.exchange import Reason as UpstreamFailure
+from gateway.auth_errors import Reason as AuthFailure
+from gateway.forward.upstream_response import Reason as UpstreamFailure
 from runtime.metrics import Counts, Durations
 
 

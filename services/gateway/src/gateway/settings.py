@@ -21,9 +21,9 @@ from pydantic import (
 from pydantic.networks import AnyUrl
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.keys.admission import Key, admit
+from gateway.keys.jwks import Key, admit
 from gateway.limits.policy import Policy, parse_policies
-from gateway.limits.shared import redis_client
+from gateway.limits.redis_limits import redis_client
 from gateway.proxies import Network
 from gateway.token.scopes import parse_scopes
 from identity import Keyring

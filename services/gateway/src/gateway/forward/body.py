@@ -1,6 +1,6 @@
 """A request's body, whole: its digest goes ahead of it."""
 
-from gateway.forward.departure import ClientGoneError
+from gateway.forward.client_disconnect import ClientGoneError
 from gateway.metrics import Metrics
 from runtime.asgi import Receive
 from runtime.problems import ProblemError, retry_after

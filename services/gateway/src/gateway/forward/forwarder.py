@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.forward import fields
 from gateway.forward.body import overloaded
-from gateway.forward.exchange import Reason, UpstreamError
+from gateway.forward.headers import Headers
 from gateway.forward.upstream import Answer, Upstream
+from gateway.forward.upstream_response import Reason, UpstreamError
 from gateway.metrics import Metrics
 from gateway.proxies import Client
 from identity import Keyring, sign
@@ -30,7 +30,7 @@ class Outgoing(NamedTuple):
     method: str
     path: bytes
     query: bytes
-    headers: fields.Headers
+    headers: Headers
     body: bytes
     user_id: str
     request_id: str

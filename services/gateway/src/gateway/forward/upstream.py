@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import cast, override
 
-from gateway.forward.exchange import Exchange, UpstreamError
+from gateway.forward.upstream_response import Exchange, UpstreamError
 
 CONNECT_SECONDS = 5.0
 LARGE_BYTES = 64 * 1024

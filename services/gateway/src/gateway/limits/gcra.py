@@ -1,7 +1,7 @@
 """The generic cell rate algorithm (ITU-T I.371, annex A) in whole microseconds.
 
 One number is kept for a key: the theoretical arrival time, at which its allowance is full again. `limit`
-requests pass at once, and the allowance refills evenly over the window. `judge.lua` is the same arithmetic on
+requests pass at once, and the allowance refills evenly over the window. `gcra.lua` is the same arithmetic on
 Redis's clock.
 """
 

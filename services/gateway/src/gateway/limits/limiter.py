@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from gateway.failures import revoked, too_many_failures
+from gateway.auth_errors import revoked, too_many_failures
 from gateway.limits.gcra import MICROSECONDS, Verdict
-from gateway.limits.local import LocalLimits
+from gateway.limits.local_limits import LocalLimits
 from gateway.limits.policy import AUTH_FAILURE, USER, USER_WRITE, Policy
-from gateway.limits.question import Question, address_subject, user_subject
+from gateway.limits.redis_command import Question, address_subject, user_subject
+from gateway.limits.redis_limits import SharedLimits, SharedLimitsUnavailableError
 from gateway.limits.revocation import RevocationMemory
-from gateway.limits.shared import SharedLimits, SharedLimitsUnavailableError
 from gateway.metrics import Metrics
 from gateway.settings import RedisFailure
 from gateway.token.claims import Bearer

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cachetools import LRUCache
 from redis.asyncio import Redis
 
-from gateway.limits.question import Judgement, revocation_keys
+from gateway.limits.redis_command import Judgement, revocation_keys
 from gateway.token.claims import LEEWAY_SECONDS, Bearer
 
 REMEMBERED_REVOCATIONS = 65536

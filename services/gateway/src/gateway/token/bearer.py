@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.failures import no_token, not_bearer, refused
+from gateway.auth_errors import no_token, not_bearer, refused
 
 MAX_TOKEN_BYTES = 8192
 _BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gateway.failures import refused
+from gateway.auth_errors import refused
 from runtime.logs import pseudonym
 
 LEEWAY_SECONDS = 10

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from gateway import routes
-from gateway.failures import insufficient_scope
+from gateway.auth_errors import insufficient_scope
 from gateway.token.claims import Bearer
 
 READ, WRITE = "read", "write"

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from gateway.auth_errors import refused
 from gateway.clock import SYSTEM, Clock
-from gateway.failures import refused
-from gateway.keys.admission import Key
-from gateway.keys.source import KeySource
+from gateway.keys.jwks import Key
+from gateway.keys.jwks_cache import KeySource
 from gateway.token import bearer, claims
 from gateway.token.claims import Bearer, Rules
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devtools.testing.servers import ScriptedServer
-from gateway.shape import check_headers, check_path
+from gateway.request_checks import check_headers, check_path
 from runtime.problems import ProblemError
 
 HOST = (b"host", b"example.com")

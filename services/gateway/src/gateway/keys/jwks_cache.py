@@ -6,10 +6,10 @@ import random
 
 from cachetools import TTLCache
 
+from gateway.auth_errors import keys_unavailable, refused
 from gateway.clock import SYSTEM, Clock
-from gateway.failures import keys_unavailable, refused
-from gateway.keys.admission import Key
-from gateway.keys.fetch import Fetched, FetchError, KeyFetcher
+from gateway.keys.jwks import Key
+from gateway.keys.jwks_fetch import Fetched, FetchError, KeyFetcher
 from gateway.metrics import Metrics
 
 STALE_SECONDS = 24 * 3600.0

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.limits.pipe import Pipe, PipeClosedError, pack
-from gateway.limits.question import Judgement, Question
+from gateway.limits.redis_command import Judgement, Question
+from gateway.limits.redis_connection import Pipe, PipeClosedError, pack
 
 BUDGET_SECONDS = 0.025
 """How long a request waits for Redis; the call itself may go on, so that a slow connect still succeeds."""
@@ -24,7 +24,7 @@ CALL_SECONDS = 1.0
 FAILURES_TO_OPEN = 5
 PROBE_SECONDS = 2.0
 
-_SCRIPT = files("gateway.limits").joinpath("judge.lua").read_text()
+_SCRIPT = files("gateway.limits").joinpath("gcra.lua").read_text()
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 log = logging.getLogger("gateway.limits")

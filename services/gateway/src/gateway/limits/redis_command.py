@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.limits.gcra import MICROSECONDS, Verdict
-from gateway.limits.pipe import pack
 from gateway.limits.policy import Policy
+from gateway.limits.redis_connection import pack
 from gateway.token.claims import Bearer
 
 
@@ -56,10 +56,10 @@ class Judgement(NamedTuple):
 
     @classmethod
     def read(cls, question: Question, reply: Sequence[object]) -> "Judgement":
-        """From what `judge.lua` returns."""
+        """From what `gcra.lua` returns."""
         kind, second, *rows = reply
         if kind:
-            return cls(int(str(second)) if kind == 1 else None, kind == 2, [])  # noqa: PLR2004 - see judge.lua
+            return cls(int(str(second)) if kind == 1 else None, kind == 2, [])  # noqa: PLR2004 - see gcra.lua
         verdicts = [
             Verdict(policy, row[0] == 1, row[1], row[2], row[3])
             for policy, row in zip(question.policies, rows, strict=True)

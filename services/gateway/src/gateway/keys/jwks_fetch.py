@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from gateway.keys.admission import Key, admit
+from gateway.keys.jwks import Key, admit
 
 TIMEOUT_SECONDS = 5
 MAX_BYTES = 256 * 1024

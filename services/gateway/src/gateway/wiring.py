@@ -13,12 +13,12 @@ from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
 from gateway.forward.forwarder import Forwarder
 from gateway.forward.upstream import Upstream
-from gateway.keys.fetch import KeyFetcher
-from gateway.keys.source import KeySource
+from gateway.keys.jwks_cache import KeySource
+from gateway.keys.jwks_fetch import KeyFetcher
 from gateway.limits.limiter import Limiter
-from gateway.limits.local import LocalLimits
+from gateway.limits.local_limits import LocalLimits
+from gateway.limits.redis_limits import SharedLimits
 from gateway.limits.revocation import RevocationMemory
-from gateway.limits.shared import SharedLimits
 from gateway.metrics import Metrics
 from gateway.proxies import TrustedProxies
 from gateway.settings import Issuer, Settings
