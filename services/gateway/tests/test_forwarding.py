@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from gateway.forward.headers import for_upstream
 from gateway.forward.upstream import Upstream
-from gateway.forward.upstream_response import Exchange, UpstreamError
+from gateway.forward.upstream_response import UpstreamError, UpstreamResponse
 from identity import Keyring, verify
 from runtime import reader
 from runtime.head import MAX_FIELD_BYTES, MAX_FIELDS
@@ -423,9 +423,9 @@ async def test_concurrent_requests_get_their_own_answers(
     await asyncio.gather(*(one(number) for number in range(100)))
 
 
-async def body_of(exchange: Exchange) -> bytes:
-    body, last = await exchange.read()
-    return body if last else body + await body_of(exchange)
+async def body_of(response: UpstreamResponse) -> bytes:
+    body, last = await response.read()
+    return body if last else body + await body_of(response)
 
 
 async def test_an_answer_read_late_is_not_mixed_with_the_next_on_its_connection(upstream: ScriptedServer) -> None:
@@ -433,10 +433,10 @@ async def test_an_answer_read_late_is_not_mixed_with_the_next_on_its_connection(
     upstream.answer = lambda request: reply(request.target.encode() * 100)
     request = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
     first = await client.send(request % 1, bodiless=False)
-    await until(lambda: first.exchange.complete)
+    await until(lambda: first.complete)
     second = await client.send(request % 2, bodiless=False)
-    assert await body_of(first.exchange) == b"/1" * 100
-    assert await body_of(second.exchange) == b"/2" * 100
+    assert await body_of(first) == b"/1" * 100
+    assert await body_of(second) == b"/2" * 100
     assert upstream.connections == 1
     client.close()
 
@@ -445,8 +445,9 @@ async def test_nothing_is_written_to_a_kept_connection_that_is_just_closing(upst
     client = Upstream("127.0.0.1", upstream.port, 5, lambda _open: None)
     request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
     answer = await client.send(request, bodiless=False)
-    await until(lambda: answer.exchange.complete)
-    answer._connection.close()
+    await until(lambda: answer.complete)
+    (connection,) = client._open
+    connection.close()
     with pytest.raises(UpstreamError) as failed:
         await client.send(request, bodiless=False)
     assert not failed.value.written
@@ -459,32 +460,32 @@ async def test_the_upstream_is_not_blamed_while_nobody_reads_and_is_again_once_s
     client = Upstream("127.0.0.1", upstream.port, 60, lambda _open: None)
     upstream.answer = lambda _request: Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n" + b"x" * 70_000)
     answer = await client.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", bodiless=False)
-    await until(lambda: answer.exchange._paused)
-    connection = answer._connection
+    await until(lambda: answer._paused)
+    (connection,) = client._open
     assert connection._deadline == math.inf
     connection._timeout = 0.02
     connection._timer.cancel()
     connection._look()
     await asyncio.sleep(0.1)
-    assert not answer.exchange.failed
+    assert not answer.failed
     async with asyncio.timeout(10):
         with pytest.raises(UpstreamError, match="timeout"):
-            await body_of(answer.exchange)
+            await body_of(answer)
     client.close()
 
 
 @given(st.binary(max_size=300))
 async def test_no_answer_hangs_or_raises_anything_but_an_upstream_error(garbage: bytes) -> None:
-    exchange = Exchange(bodiless=False, pause=lambda: None, resume=lambda: None)
-    exchange.feed(garbage)
-    exchange.end(orderly=True)
+    response = UpstreamResponse(bodiless=False, pause=lambda: None, resume=lambda: None, close=lambda: None)
+    response.feed(garbage)
+    response.end(orderly=True)
     try:
-        await exchange.head
-        await body_of(exchange)
+        await response.head
+        await body_of(response)
     except UpstreamError:
-        assert not exchange.complete
+        assert not response.complete
     else:
-        assert exchange.complete
+        assert response.complete
 
 
 header_names = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz-"), min_size=1, max_size=20).map(str.encode)

@@ -13,9 +13,9 @@ from gateway_harness import MovingClock, Provider, Running, StartGateway
 from devtools.testing.servers import Reply, Request, reply
 from devtools.testing.tokens import Signer, good_claims, rsa_key
 from gateway.auth_errors import AuthenticationError
-from gateway.keys.jwks import admit
-from gateway.keys.jwks_cache import KeySource
-from gateway.keys.jwks_fetch import FetchError, KeyFetcher
+from gateway.keys.jwks import parse_jwks
+from gateway.keys.jwks_cache import JwksCache
+from gateway.keys.jwks_fetch import JwksFetcher, JwksFetchError
 from gateway.metrics import Metrics
 
 GOOD = Signer()
@@ -32,7 +32,7 @@ GOOD = Signer()
     ],
 )
 def test_a_fit_key_is_taken_for_the_algorithms_it_fits(jwk: dict[str, Any], algorithms: set[str]) -> None:
-    assert admit({"keys": [jwk]})["k1"].algorithms == algorithms
+    assert parse_jwks({"keys": [jwk]})["k1"].algorithms == algorithms
 
 
 UNFIT = {
@@ -60,19 +60,19 @@ UNFIT = {
 @pytest.mark.parametrize("jwk", UNFIT.values(), ids=UNFIT.keys())
 def test_an_unfit_key_is_passed_over_and_alone_makes_no_set(jwk: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no usable key"):
-        admit({"keys": [jwk]})
-    assert set(admit({"keys": [jwk, GOOD.jwk(kid="good")]})) == {"good"}
+        parse_jwks({"keys": [jwk]})
+    assert set(parse_jwks({"keys": [jwk, GOOD.jwk(kid="good")]})) == {"good"}
 
 
 def test_a_repeated_kid_is_taken_for_neither_key() -> None:
     with pytest.raises(ValueError, match="no usable key"):
-        admit({"keys": [GOOD.jwk(), Signer(private=rsa_key(1)).jwk()]})
+        parse_jwks({"keys": [GOOD.jwk(), Signer(private=rsa_key(1)).jwk()]})
 
 
 @pytest.mark.parametrize("jwks", [None, [], "x", {}, {"keys": {}}, {"keys": [GOOD.jwk()] * 65}])
 def test_what_is_no_set_of_bounded_size_is_refused(jwks: object) -> None:
     with pytest.raises(ValueError, match=r"JWK Set|too many"):
-        admit(jwks)
+        parse_jwks(jwks)
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def fetcher(client: httpx.AsyncClient, provider: Provider, **changes: Any) -> KeyFetcher:
-    return KeyFetcher(client, **{"issuer": provider.issuer, "jwks_url": None, "allow_http": True, **changes})
+def fetcher(client: httpx.AsyncClient, provider: Provider, **changes: Any) -> JwksFetcher:
+    return JwksFetcher(client, **{"issuer": provider.issuer, "jwks_url": None, "allow_http": True, **changes})
 
 
 @pytest.fixture
@@ -91,11 +91,11 @@ def clock() -> MovingClock:
 
 
 @pytest.fixture
-def source(client: httpx.AsyncClient, provider: Provider, clock: MovingClock) -> KeySource:
-    return KeySource(fetcher(client, provider), provider.issuer, Metrics(), clock.clock)
+def source(client: httpx.AsyncClient, provider: Provider, clock: MovingClock) -> JwksCache:
+    return JwksCache(fetcher(client, provider), provider.issuer, Metrics(), clock.clock)
 
 
-async def reason_of(source: KeySource, kid: str) -> str:
+async def reason_of(source: JwksCache, kid: str) -> str:
     with pytest.raises(AuthenticationError) as refusal:
         await source.key(kid)
     return refusal.value.reason
@@ -116,7 +116,7 @@ HOSTILE: dict[str, Reply] = {
 
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_a_hostile_answer_never_replaces_a_good_set(
-    source: KeySource, provider: Provider, clock: MovingClock, answer: Reply
+    source: JwksCache, provider: Provider, clock: MovingClock, answer: Reply
 ) -> None:
     await source.key("k1")
     provider.server.answer = lambda request: answer if request.target == "/jwks" else provider.answer(request)
@@ -126,7 +126,7 @@ async def test_a_hostile_answer_never_replaces_a_good_set(
 
 
 async def test_discovery_of_another_issuer_is_refused(client: httpx.AsyncClient, provider: Provider) -> None:
-    with pytest.raises(FetchError, match="another issuer"):
+    with pytest.raises(JwksFetchError, match="another issuer"):
         await fetcher(client, provider, issuer=provider.issuer + "/").fetch(None)
 
 
@@ -134,7 +134,7 @@ async def test_a_keys_url_that_is_none_is_a_failed_fetch(client: httpx.AsyncClie
     for url in ("http://[", "http://\ud800/", "http://a:99999999/", "/jwks"):
         document = json.dumps({"issuer": provider.issuer, "jwks_uri": url}).encode()
         provider.server.answer = lambda _request, document=document: reply(document)  # type: ignore[misc]
-        with pytest.raises(FetchError):
+        with pytest.raises(JwksFetchError):
             await fetcher(client, provider).fetch(None)
 
 
@@ -146,7 +146,7 @@ async def test_an_etag_that_cannot_be_sent_back_is_not_kept(client: httpx.AsyncC
 
 
 async def test_http_is_refused_unless_allowed(client: httpx.AsyncClient, provider: Provider) -> None:
-    with pytest.raises(FetchError, match="not https"):
+    with pytest.raises(JwksFetchError, match="not https"):
         await fetcher(client, provider, allow_http=False).fetch(None)
     assert provider.server.requests == []
 
@@ -158,7 +158,7 @@ async def test_freshness_follows_max_age_within_bounds(client: httpx.AsyncClient
 
 
 async def test_an_unchanged_set_is_confirmed_by_its_etag(
-    source: KeySource, provider: Provider, clock: MovingClock
+    source: JwksCache, provider: Provider, clock: MovingClock
 ) -> None:
     provider.headers = {"etag": '"v1"'}
     key = await source.key("k1")
@@ -177,7 +177,7 @@ async def test_an_unchanged_set_is_confirmed_by_its_etag(
 
 
 async def test_known_keys_serve_for_a_day_without_the_provider_and_then_it_is_ours_not_the_users(
-    source: KeySource, provider: Provider, clock: MovingClock
+    source: JwksCache, provider: Provider, clock: MovingClock
 ) -> None:
     await source.key("k1")
     await provider.server.stop()
@@ -191,7 +191,7 @@ async def test_known_keys_serve_for_a_day_without_the_provider_and_then_it_is_ou
 
 
 async def test_random_kids_reach_the_provider_once_in_thirty_seconds(
-    source: KeySource, provider: Provider, clock: MovingClock
+    source: JwksCache, provider: Provider, clock: MovingClock
 ) -> None:
     await source.key("k1")
     for number in range(10_000):
@@ -201,7 +201,7 @@ async def test_random_kids_reach_the_provider_once_in_thirty_seconds(
 
 
 async def test_many_requests_for_a_new_key_share_one_fetch(
-    source: KeySource, provider: Provider, clock: MovingClock
+    source: JwksCache, provider: Provider, clock: MovingClock
 ) -> None:
     await source.key("k1")
     clock.move(31)
@@ -213,7 +213,7 @@ async def test_many_requests_for_a_new_key_share_one_fetch(
 
 
 async def test_a_removed_key_stops_and_an_unchanged_one_stays_the_same(
-    source: KeySource, provider: Provider, clock: MovingClock
+    source: JwksCache, provider: Provider, clock: MovingClock
 ) -> None:
     kept = Signer("k2", private=rsa_key(1))
     provider.jwks = {"keys": [provider.signer.jwk(), kept.jwk()]}
@@ -226,7 +226,7 @@ async def test_a_removed_key_stops_and_an_unchanged_one_stays_the_same(
 
 
 async def test_a_slow_provider_holds_a_request_for_a_second_at_most(
-    source: KeySource, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    source: JwksCache, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.keys.jwks_cache.UNKNOWN_KID_WAIT_SECONDS", 0.05)
     answered = asyncio.Event()

@@ -23,13 +23,13 @@ from gateway.limits.gcra import MICROSECONDS
 from gateway.limits.limiter import Limiter
 from gateway.limits.local_limits import REMEMBERED_KEYS, LocalLimits
 from gateway.limits.policy import Policy, parse_policies
-from gateway.limits.redis_command import Question
+from gateway.limits.redis_command import LimitCheck
 from gateway.limits.redis_connection import Receiver
 from gateway.limits.redis_limits import (
     BUDGET_SECONDS,
     FAILURES_TO_OPEN,
-    SharedLimits,
-    SharedLimitsUnavailableError,
+    RedisLimits,
+    RedisUnavailableError,
     redis_client,
 )
 from gateway.limits.revocation import RevocationMemory
@@ -47,7 +47,7 @@ def allowed_times(policy: Policy, gaps: list[int]) -> list[int]:
     now, arrival, passed = 10**12, 0, []
     for gap in gaps:
         now += gap
-        verdict, arrival = gcra.judge(policy, arrival, now)
+        verdict, arrival = gcra.evaluate(policy, arrival, now)
         if verdict.allowed:
             passed.append(now)
     return passed
@@ -69,7 +69,7 @@ def test_the_verdict_agrees_with_a_bucket_that_refills_evenly(policy: Policy, ga
     for gap in gaps:
         now += gap
         missing = max(0, missing - gap)
-        verdict, arrival = gcra.judge(policy, arrival, now)
+        verdict, arrival = gcra.evaluate(policy, arrival, now)
         assert verdict.allowed == (missing + interval <= interval * policy.limit)
         if verdict.allowed:
             missing += interval
@@ -80,10 +80,10 @@ def test_the_verdict_agrees_with_a_bucket_that_refills_evenly(policy: Policy, ga
 @given(policies, st.integers(0, 2 * 3600 * MICROSECONDS))
 def test_retry_is_the_very_instant_at_which_the_request_passes(policy: Policy, ahead: int) -> None:
     now = 10**12
-    verdict, arrival = gcra.judge(policy, now + ahead, now)
+    verdict, arrival = gcra.evaluate(policy, now + ahead, now)
     if not verdict.allowed:
-        assert gcra.judge(policy, arrival, now + verdict.retry)[0].allowed
-        assert not gcra.judge(policy, arrival, now + verdict.retry - 1)[0].allowed
+        assert gcra.evaluate(policy, arrival, now + verdict.retry)[0].allowed
+        assert not gcra.evaluate(policy, arrival, now + verdict.retry - 1)[0].allowed
 
 
 @given(policies)
@@ -102,7 +102,7 @@ def test_the_limits_library_lets_the_same_through_at_rest_and_at_an_even_pace(
         for pace in (0.0, 60 / limit + 0.001):
             clock.now += 120 + 60 * idle_windows
             for _ in range(requests):
-                assert local.judge("alice", [policy])[0].allowed == library.hit(item, "alice")
+                assert local.check("alice", [policy])[0].allowed == library.hit(item, "alice")
                 clock.now += pace
 
 
@@ -118,22 +118,22 @@ class _FakeTime:
 
 def test_all_policies_are_charged_or_none() -> None:
     local = LocalLimits(1, clock=lambda: 1000.0)
-    assert all(verdict.allowed for verdict in local.judge("alice", [TWO_PER_MINUTE, ONE_WRITE]))
+    assert all(verdict.allowed for verdict in local.check("alice", [TWO_PER_MINUTE, ONE_WRITE]))
     for _ in range(3):
-        assert [v.allowed for v in local.judge("alice", [TWO_PER_MINUTE, ONE_WRITE])] == [True, False]
-    assert [v.remaining for v in local.judge("alice", [TWO_PER_MINUTE])] == [0]
+        assert [v.allowed for v in local.check("alice", [TWO_PER_MINUTE, ONE_WRITE])] == [True, False]
+    assert [v.remaining for v in local.check("alice", [TWO_PER_MINUTE])] == [0]
 
 
 def test_local_limits_are_divided_among_replicas_and_never_nothing() -> None:
     local = LocalLimits(4, clock=lambda: 1000.0)
-    assert local.judge("alice", [Policy("user", 8, 60)])[0].policy.limit == 2
-    assert local.judge("bob", [TWO_PER_MINUTE])[0].allowed
+    assert local.check("alice", [Policy("user", 8, 60)])[0].policy.limit == 2
+    assert local.check("bob", [TWO_PER_MINUTE])[0].allowed
 
 
 def test_local_memory_is_bounded() -> None:
     local = LocalLimits(1, clock=lambda: 1000.0)
     for number in range(REMEMBERED_KEYS + 10):
-        local.judge(f"user-{number}", [TWO_PER_MINUTE])
+        local.check(f"user-{number}", [TWO_PER_MINUTE])
     assert len(local._arrivals) == REMEMBERED_KEYS
 
 
@@ -146,13 +146,13 @@ def test_an_unreadable_policy_is_refused(text: str) -> None:
         parse_policies(text)
 
 
-async def judge(limits: SharedLimits, subject: str, policies: list[Policy]) -> list[gcra.Verdict]:
-    return (await limits.judge(Question(subject, policies))).verdicts
+async def check(limits: RedisLimits, subject: str, policies: list[Policy]) -> list[gcra.Verdict]:
+    return (await limits.check(LimitCheck(subject, policies))).verdicts
 
 
 @pytest.fixture
-async def shared(valkey: LocalValkey) -> AsyncIterator[SharedLimits]:
-    limits = SharedLimits(valkey.url, lambda _answering: None)
+async def shared(valkey: LocalValkey) -> AsyncIterator[RedisLimits]:
+    limits = RedisLimits(valkey.url, lambda _available: None)
     # the first answer connects, which on a busy machine outlasts the budget
     await limits._probe()
     yield limits
@@ -168,50 +168,50 @@ def test_the_script_judges_as_the_arithmetic_does(
 
     async def verdicts() -> list[gcra.Verdict]:
         valkey_server.flush()
-        shared = SharedLimits(valkey_server.url, lambda _answering: None)
+        shared = RedisLimits(valkey_server.url, lambda _available: None)
         try:
             await shared._probe()
-            return [(await judge(shared, "alice", [policy]))[0] for _ in range(requests)]
+            return [(await check(shared, "alice", [policy]))[0] for _ in range(requests)]
         finally:
             await shared.close()
 
-    judged = asyncio.run(verdicts())
-    assert [verdict.allowed for verdict in judged] == [number < limit for number in range(requests)]
+    checked = asyncio.run(verdicts())
+    assert [verdict.allowed for verdict in checked] == [number < limit for number in range(requests)]
     interval = window * MICROSECONDS // limit
-    for number, verdict in enumerate(judged[:limit]):
+    for number, verdict in enumerate(checked[:limit]):
         assert verdict.remaining == limit - number - 1
         assert number * interval < verdict.reset <= (number + 1) * interval
-    for earlier, later in pairwise(judged[limit:]):
+    for earlier, later in pairwise(checked[limit:]):
         assert 0 < later.retry <= earlier.retry <= interval
 
 
-async def test_redis_charges_all_policies_or_none(shared: SharedLimits) -> None:
+async def test_redis_charges_all_policies_or_none(shared: RedisLimits) -> None:
     both = [TWO_PER_MINUTE, ONE_WRITE]
-    assert [v.allowed for v in await judge(shared, "alice", both)] == [True, True]
+    assert [v.allowed for v in await check(shared, "alice", both)] == [True, True]
     for _ in range(3):
-        assert [v.allowed for v in await judge(shared, "alice", both)] == [True, False]
-    assert (await judge(shared, "alice", [TWO_PER_MINUTE]))[0].remaining == 0
+        assert [v.allowed for v in await check(shared, "alice", both)] == [True, False]
+    assert (await check(shared, "alice", [TWO_PER_MINUTE]))[0].remaining == 0
 
 
-async def test_requests_of_one_turn_share_one_write(shared: SharedLimits, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_of_one_turn_share_one_write(shared: RedisLimits, monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[int] = []
-    pipe = shared._pipe
-    assert pipe is not None
-    send = pipe.send
+    connection = shared._connection
+    assert connection is not None
+    send = connection.send
 
     def counting(commands: bytes, receivers: Sequence[Receiver]) -> None:
         writes.append(len(receivers))
         send(commands, receivers)
 
-    monkeypatch.setattr(pipe, "send", counting)
-    await asyncio.gather(*(judge(shared, f"user-{number}", [TWO_PER_MINUTE]) for number in range(20)))
+    monkeypatch.setattr(connection, "send", counting)
+    await asyncio.gather(*(check(shared, f"user-{number}", [TWO_PER_MINUTE]) for number in range(20)))
     assert writes == [20]
 
 
-async def test_lost_scripts_are_sent_again_within_the_request(shared: SharedLimits, valkey: LocalValkey) -> None:
-    await judge(shared, "alice", [TWO_PER_MINUTE])
+async def test_lost_scripts_are_sent_again_within_the_request(shared: RedisLimits, valkey: LocalValkey) -> None:
+    await check(shared, "alice", [TWO_PER_MINUTE])
     valkey.flush()
-    assert (await judge(shared, "alice", [TWO_PER_MINUTE]))[0].remaining == 1
+    assert (await check(shared, "alice", [TWO_PER_MINUTE]))[0].remaining == 1
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
@@ -219,16 +219,16 @@ def test_an_answer_that_came_in_time_counts_though_the_loop_was_held_up(
     valkey: LocalValkey, run: Callable[[Coroutine[None, None, None]], None]
 ) -> None:
     async def judge_while_held_up() -> None:
-        limits = SharedLimits(valkey.url, lambda _answering: None)
+        limits = RedisLimits(valkey.url, lambda _available: None)
         try:
             await limits._probe()
             for _ in range(5):
-                judged = asyncio.create_task(judge(limits, "alice", [Policy("user", 600, 60)]))
-                assert limits._pipe is not None
-                while not limits._pipe._receivers:  # noqa: ASYNC110 - nothing tells it
+                checked = asyncio.create_task(check(limits, "alice", [Policy("user", 600, 60)]))
+                assert limits._connection is not None
+                while not limits._connection._receivers:  # noqa: ASYNC110 - nothing tells it
                     await asyncio.sleep(0)
                 time.sleep(2 * BUDGET_SECONDS)  # noqa: ASYNC251 - it is the loop that must not turn
-                assert (await judged)[0].allowed
+                assert (await checked)[0].allowed
         finally:
             await limits.close()
 
@@ -236,9 +236,9 @@ def test_an_answer_that_came_in_time_counts_though_the_loop_was_held_up(
 
 
 async def test_keys_of_one_subject_lie_in_one_slot_expire_and_name_nobody(
-    shared: SharedLimits, valkey: LocalValkey
+    shared: RedisLimits, valkey: LocalValkey
 ) -> None:
-    await judge(shared, "user:alice{}", [TWO_PER_MINUTE, ONE_WRITE])
+    await check(shared, "user:alice{}", [TWO_PER_MINUTE, ONE_WRITE])
     async with redis_client(valkey.url) as redis:
         keys = [key.encode() if isinstance(key, str) else key for key in await redis.keys("*")]
         assert len(keys) == 2
@@ -253,19 +253,19 @@ async def test_a_frozen_redis_delays_nobody_beyond_the_budget_and_then_nobody_at
 ) -> None:
     server = own_valkey()
     changes: list[bool] = []
-    limits = SharedLimits(server.url, changes.append)
+    limits = RedisLimits(server.url, changes.append)
     await limits._probe()
-    await judge(limits, "alice", [TWO_PER_MINUTE])
+    await check(limits, "alice", [TWO_PER_MINUTE])
     server.freeze()
     try:
         for _ in range(5):
-            with pytest.raises(SharedLimitsUnavailableError):
-                await judge(limits, "alice", [TWO_PER_MINUTE])
-        assert limits._pipe is not None
-        sent = len(limits._pipe._receivers)
-        with pytest.raises(SharedLimitsUnavailableError):
-            await judge(limits, "alice", [TWO_PER_MINUTE])
-        assert len(limits._pipe._receivers) == sent == 5
+            with pytest.raises(RedisUnavailableError):
+                await check(limits, "alice", [TWO_PER_MINUTE])
+        assert limits._connection is not None
+        sent = len(limits._connection._receivers)
+        with pytest.raises(RedisUnavailableError):
+            await check(limits, "alice", [TWO_PER_MINUTE])
+        assert len(limits._connection._receivers) == sent == 5
         assert changes == [True, False]
     finally:
         server.thaw()
@@ -273,33 +273,33 @@ async def test_a_frozen_redis_delays_nobody_beyond_the_budget_and_then_nobody_at
 
 
 async def test_a_connection_that_answers_no_more_is_replaced_before_the_breaker_opens(
-    shared: SharedLimits, monkeypatch: pytest.MonkeyPatch
+    shared: RedisLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent = shared._pipe
+    silent = shared._connection
     assert silent is not None
     with monkeypatch.context() as patched:
         patched.setattr("gateway.limits.redis_limits.CALL_SECONDS", 0.0)
         patched.setattr(silent, "send", lambda _commands, receivers: silent._receivers.extend(receivers))
-        with pytest.raises(SharedLimitsUnavailableError):
-            await judge(shared, "alice", [TWO_PER_MINUTE])
-        await until(lambda: shared._pipe is None)
+        with pytest.raises(RedisUnavailableError):
+            await check(shared, "alice", [TWO_PER_MINUTE])
+        await until(lambda: shared._connection is None)
     await shared._connected()
-    assert (await judge(shared, "alice", [TWO_PER_MINUTE]))[0].allowed
+    assert (await check(shared, "alice", [TWO_PER_MINUTE]))[0].allowed
 
 
 async def test_answers_that_always_come_too_late_open_the_breaker(
-    shared: SharedLimits, monkeypatch: pytest.MonkeyPatch
+    shared: RedisLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late: list[Receiver] = []
-    pipe = shared._pipe
-    assert pipe is not None
-    monkeypatch.setattr(pipe, "send", lambda _commands, receivers: late.extend(receivers))
+    connection = shared._connection
+    assert connection is not None
+    monkeypatch.setattr(connection, "send", lambda _commands, receivers: late.extend(receivers))
     for _ in range(FAILURES_TO_OPEN):
-        with pytest.raises(SharedLimitsUnavailableError):
-            await judge(shared, "alice", [TWO_PER_MINUTE])
+        with pytest.raises(RedisUnavailableError):
+            await check(shared, "alice", [TWO_PER_MINUTE])
         late.pop()([0, 0, [1, 1, 60, 0]])
-    with pytest.raises(SharedLimitsUnavailableError):
-        await judge(shared, "alice", [TWO_PER_MINUTE])
+    with pytest.raises(RedisUnavailableError):
+        await check(shared, "alice", [TWO_PER_MINUTE])
     assert not late
 
 
@@ -358,7 +358,7 @@ async def test_a_denial_is_remembered_without_asking_redis(
         assert (denied("redis"), denied("memory")) == (1, 2)
 
 
-async def test_a_denial_is_remembered_for_its_time_and_then_judged_anew(shared: SharedLimits) -> None:
+async def test_a_denial_is_remembered_for_its_time_and_then_judged_anew(shared: RedisLimits) -> None:
     clock, metrics = _FakeTime(), Metrics()
     policies = {"user": Policy("user", 1, 3600)}
     memory = RevocationMemory(3600)

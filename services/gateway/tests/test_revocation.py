@@ -13,7 +13,7 @@ from gateway_harness import Provider, Running, StartGateway, settings_of, until
 
 from devtools.testing.servers import ScriptedServer
 from devtools.valkey import LocalValkey
-from gateway.limits.redis_command import Judgement, revocation_keys
+from gateway.limits.redis_command import CheckResult, revocation_keys
 from gateway.limits.redis_limits import redis_client
 from gateway.limits.revocation import Revocation, RevocationMemory
 from gateway.limits.revocation import revoke as write_revocation
@@ -104,8 +104,8 @@ def test_a_revocation_is_remembered_for_as_long_as_its_token_could_have_lived_an
     now = 1000.0
     memory = RevocationMemory(3600, clock=lambda: now)
     of_user, of_token = Bearer("alice", 0, issued=50), Bearer("bob", 0, issued=50, token_id="t-1")
-    memory.learn(of_user, Judgement(60, token_revoked=False, verdicts=[]))
-    memory.learn(of_token, Judgement(None, token_revoked=True, verdicts=[]))
+    memory.learn(of_user, CheckResult(60, token_revoked=False, verdicts=[]))
+    memory.learn(of_token, CheckResult(None, token_revoked=True, verdicts=[]))
     now += 3600 + LEEWAY_SECONDS - 1
     assert [memory.holds(bearer) for bearer in (of_user, of_token)] == [True, True]
     now += 1

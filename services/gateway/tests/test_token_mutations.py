@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from devtools.testing.tokens import Signer, encode, good_claims
-from gateway.auth_errors import AuthenticationError, refused
-from gateway.keys.jwks import Key, admit
-from gateway.keys.jwks_cache import KeySource
+from gateway.auth_errors import AuthenticationError, invalid_token
+from gateway.keys.jwks import Key, parse_jwks
+from gateway.keys.jwks_cache import JwksCache
 from gateway.token.bearer import read_token
 from gateway.token.claims import Rules
 from gateway.token.verifier import TokenVerifier, TrustedIssuer
@@ -27,19 +27,19 @@ class FixedKeys:
     """A set of keys that never changes."""
 
     def __init__(self) -> None:
-        self._keys = admit({"keys": [SIGNER.jwk()]})
+        self._keys = parse_jwks({"keys": [SIGNER.jwk()]})
 
     def holds(self, kid: str, key: Key) -> bool:
         return self._keys.get(kid) is key
 
     async def key(self, kid: str) -> Key:
         if kid not in self._keys:
-            raise refused("unknown_key")
+            raise invalid_token("unknown_key")
         return self._keys[kid]
 
 
 def verifies(token: bytes) -> bool:
-    keys = cast(KeySource, FixedKeys())
+    keys = cast(JwksCache, FixedKeys())
     issuer = TrustedIssuer(keys, Rules(ISSUER, frozenset({"todos"}), "sub", 86400), frozenset({"RS256"}))
     try:
         return asyncio.run(TokenVerifier([issuer]).verify(read_token(b"Bearer " + token))).user_id == "alice"

@@ -10,11 +10,10 @@ from gateway import request_checks, routes
 from gateway.auth_errors import UNCOUNTED, AuthenticationError
 from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
-from gateway.forward.client_disconnect import ClientGoneError, ClientWatches
+from gateway.forward.client_disconnect import ClientDisconnectedError, DisconnectWatchers
 from gateway.forward.forwarder import Forwarder, Outgoing
 from gateway.forward.headers import Headers, for_client, for_upstream
-from gateway.forward.upstream import Answer
-from gateway.forward.upstream_response import UpstreamError
+from gateway.forward.upstream_response import UpstreamError, UpstreamResponse
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Metrics
 from gateway.proxies import Client, TrustedProxies
@@ -27,7 +26,7 @@ from runtime.identifiers import new_uuid
 from runtime.logs import RequestLog
 from runtime.problems import ProblemError, render
 
-CLIENT_GONE = 499
+CLIENT_DISCONNECTED = 499
 """Logged, never sent: the client left before its answer began."""
 
 log = logging.getLogger("gateway.access")
@@ -56,7 +55,7 @@ class Gateway:
         self._bodies = bodies
         self._forwarder = forwarder
         self._metrics = metrics
-        self._watches = ClientWatches()
+        self._watchers = DisconnectWatchers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = _Request(scope, receive, send)
@@ -65,7 +64,7 @@ class Gateway:
             await self._pass_on(request)
         except ProblemError as problem:
             await request.refuse(problem)
-        except (ClientGoneError, UpstreamError):
+        except (ClientDisconnectedError, UpstreamError):
             # the one is gone; the other broke inside an answer, whose end the client must miss
             pass
         except Exception:
@@ -76,16 +75,16 @@ class Gateway:
 
     async def _pass_on(self, request: "_Request") -> None:
         request_checks.check_path(request.path)
-        decisive = request_checks.check_headers(request.headers)
+        checked = request_checks.check_headers(request.headers)
         request.client = self._proxies.client(request.client.address, request.client.scheme, request.headers)
         if self._cors.is_preflight(request.method, request.headers):
             await request.allow(self._cors.preflight_headers())
             return
-        bearer = await self._authenticate(decisive.authorization, request)
+        bearer = await self._authenticate(checked.authorization, request)
         request.limit_headers = await self._limiter.admit(bearer, write=routes.writes(request.method))
-        body = await self._bodies.read(request.receive, decisive.content_length, times=routes.body_times(request.path))
+        body = await self._bodies.read(request.receive, checked.content_length, times=routes.body_times(request.path))
         try:
-            await self._forward(request, decisive.host, body)
+            await self._forward(request, checked.host, body)
         finally:
             self._bodies.release(body)
 
@@ -114,20 +113,20 @@ class Gateway:
             client=request.client,
         )
         self._forwarder.enter()
-        watch = self._watches.watch(request.receive)
+        watcher = self._watchers.watch(request.receive)
         started = time.perf_counter()
         try:
             try:
-                answer = await self._forwarder.send(outgoing)
+                response = await self._forwarder.send(outgoing)
             finally:
                 request.upstream_seconds = time.perf_counter() - started
-            await request.answer(answer)
+            await request.answer(response)
         except asyncio.CancelledError:
-            watch.raise_if_gone()
+            watcher.raise_if_disconnected()
             raise
         finally:
             request.exchange_seconds = time.perf_counter() - started
-            watch.stop()
+            watcher.stop()
             self._forwarder.leave()
 
     def _record(self, request: "_Request") -> None:
@@ -171,27 +170,26 @@ class _Request:
         self.cors_headers: Headers = []
         self.upstream_seconds = 0.0
         self.exchange_seconds = 0.0
-        self.status = CLIENT_GONE
+        self.status = CLIENT_DISCONNECTED
         self._send = send
 
-    async def answer(self, answer: Answer) -> None:
+    async def answer(self, response: UpstreamResponse) -> None:
         """Stream the upstream's answer."""
         try:
-            exchange = answer.exchange
             headers = [
-                *for_client(exchange.headers),
+                *for_client(response.headers),
                 (b"x-request-id", self.id.encode()),
                 *self.limit_headers,
                 *self.cors_headers,
             ]
-            self.status = exchange.status
-            await self._send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+            self.status = response.status
+            await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
             last = False
             while not last:
-                body, last = await exchange.read()
+                body, last = await response.read()
                 await self._send({"type": "http.response.body", "body": body, "more_body": not last})
         finally:
-            answer.abandon()
+            response.abandon()
 
     async def allow(self, headers: Headers) -> None:
         """Answer a preflight."""
@@ -200,7 +198,7 @@ class _Request:
 
     async def refuse(self, problem: ProblemError) -> None:
         """Answer with a problem, unless an answer has begun."""
-        if self.status != CLIENT_GONE:
+        if self.status != CLIENT_DISCONNECTED:
             return
         if isinstance(problem, AuthenticationError):
             self.failure = problem.reason

@@ -41,7 +41,7 @@ def too_many_failures(headers: list[tuple[bytes, bytes]]) -> AuthenticationError
     return AuthenticationError("rate_limited", "rate_limited", "Too many failed authentications.", headers)
 
 
-def no_token() -> AuthenticationError:
+def missing_token() -> AuthenticationError:
     """RFC 6750 section 3.1: without authentication information the challenge names no error."""
     return AuthenticationError("missing", "unauthenticated", "A bearer token is needed.", [_CHALLENGE])
 
@@ -50,7 +50,7 @@ def not_bearer() -> AuthenticationError:
     return AuthenticationError("malformed", "invalid_authorization", "Authorization is not `Bearer <token>`.", [])
 
 
-def refused(reason: Reason) -> AuthenticationError:
+def invalid_token(reason: Reason) -> AuthenticationError:
     return AuthenticationError(reason, "invalid_token", "The token is not accepted.", [_INVALID_TOKEN])
 
 

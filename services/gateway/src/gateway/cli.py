@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import httpx
 from redis.exceptions import RedisError
 
-from gateway.keys.jwks_fetch import FetchError
+from gateway.keys.jwks_fetch import JwksFetchError
 from gateway.limits.redis_limits import redis_client
 from gateway.limits.revocation import Revocation, revoke
 from gateway.settings import Issuer, Settings
-from gateway.wiring import key_fetcher, open_gateway
+from gateway.wiring import jwks_fetcher, open_gateway
 from runtime import logs, settings
 from runtime.serve import Listeners, run
 
@@ -68,8 +68,8 @@ async def _check(loaded: Settings) -> int:
     async with httpx.AsyncClient() as client:
         for issuer in loaded.trusted_issuers:
             try:
-                fetched = await key_fetcher(client, issuer, allow_http=loaded.allow_http_jwks).fetch(None)
-            except FetchError as error:
+                fetched = await jwks_fetcher(client, issuer, allow_http=loaded.allow_http_jwks).fetch(None)
+            except JwksFetchError as error:
                 print(f"keys of {issuer.issuer}: {error}", file=sys.stderr)
                 code = 1
             else:

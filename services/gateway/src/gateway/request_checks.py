@@ -13,7 +13,7 @@ _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _FORBIDDEN_ENCODED = frozenset(b"/\\\x00%")
 
 
-class Fields(NamedTuple):
+class DecisiveHeaders(NamedTuple):
     """The headers that decide, each at most once."""
 
     host: bytes
@@ -44,7 +44,7 @@ def check_path(path: bytes) -> None:
         raise _unsafe("path")
 
 
-def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
+def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> DecisiveHeaders:
     """Pick the headers that decide, in one pass; names come in lower case.
 
     A name with `_` or `.` is refused: another server behind or before this one may read it as a hyphen.
@@ -71,7 +71,7 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
             content_length = None
     if host is None:
         raise _unsafe("Host")
-    return Fields(host, authorization, content_length)
+    return DecisiveHeaders(host, authorization, content_length)
 
 
 def _unsafe(what: str) -> ProblemError:

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.networks import AnyUrl
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.keys.jwks import Key, admit
+from gateway.keys.jwks import Key, parse_jwks
 from gateway.limits.policy import Policy, parse_policies
 from gateway.limits.redis_limits import redis_client
 from gateway.proxies import Network
@@ -98,7 +98,7 @@ def _scopes(value: object) -> object:
     return parse_scopes(value) if isinstance(value, str) else value
 
 
-def _key_sets(value: object) -> object:
+def _jwks_file(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
@@ -109,7 +109,7 @@ def _key_sets(value: object) -> object:
         raise ValueError("is not JSON") from None
     if not isinstance(document, dict):
         raise ValueError("is not of the form {issuer: jwks}")  # noqa: TRY004 - pydantic takes ValueError for a fault
-    return {issuer: admit(jwks) for issuer, jwks in document.items()}
+    return {issuer: parse_jwks(jwks) for issuer, jwks in document.items()}
 
 
 class Issuer(BaseModel):
@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     audience: Annotated[Audiences | None, NoDecode, CommaList, Field(validate_default=True)] = None
     user_claim: str | None = None
     algorithms: Annotated[Algorithms | None, NoDecode, CommaList] = None
-    jwks_file: Annotated[dict[str, dict[str, Key]], NoDecode, BeforeValidator(_key_sets)] = {}
+    jwks_file: Annotated[dict[str, dict[str, Key]], NoDecode, BeforeValidator(_jwks_file)] = {}
     token_max_lifetime: Annotated[int, Field(gt=0)] = 24 * 3600
     required_scopes: Annotated[dict[str, str], NoDecode, BeforeValidator(_scopes)] = {}
 

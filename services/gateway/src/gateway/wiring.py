@@ -13,11 +13,11 @@ from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
 from gateway.forward.forwarder import Forwarder
 from gateway.forward.upstream import Upstream
-from gateway.keys.jwks_cache import KeySource
-from gateway.keys.jwks_fetch import KeyFetcher
+from gateway.keys.jwks_cache import JwksCache
+from gateway.keys.jwks_fetch import JwksFetcher
 from gateway.limits.limiter import Limiter
 from gateway.limits.local_limits import LocalLimits
-from gateway.limits.redis_limits import SharedLimits
+from gateway.limits.redis_limits import RedisLimits
 from gateway.limits.revocation import RevocationMemory
 from gateway.metrics import Metrics
 from gateway.proxies import TrustedProxies
@@ -67,16 +67,16 @@ async def open_gateway(settings: Settings, clock: Clock = SYSTEM) -> AsyncIterat
                 await shared.close()
 
 
-def key_fetcher(client: httpx.AsyncClient, issuer: Issuer, *, allow_http: bool) -> KeyFetcher:
+def jwks_fetcher(client: httpx.AsyncClient, issuer: Issuer, *, allow_http: bool) -> JwksFetcher:
     jwks_url = str(issuer.jwks_url) if issuer.jwks_url else None
-    return KeyFetcher(client, issuer=issuer.issuer, jwks_url=jwks_url, allow_http=allow_http)
+    return JwksFetcher(client, issuer=issuer.issuer, jwks_url=jwks_url, allow_http=allow_http)
 
 
 def _trusted(
     issuer: Issuer, client: httpx.AsyncClient, settings: Settings, metrics: Metrics, clock: Clock
 ) -> TrustedIssuer:
-    fetcher = key_fetcher(client, issuer, allow_http=settings.allow_http_jwks)
-    keys = KeySource(fetcher, issuer.issuer, metrics, clock)
+    fetcher = jwks_fetcher(client, issuer, allow_http=settings.allow_http_jwks)
+    keys = JwksCache(fetcher, issuer.issuer, metrics, clock)
     if issuer.issuer in settings.jwks_file:
         keys.preload(settings.jwks_file[issuer.issuer])
     rules = Rules(
@@ -89,16 +89,16 @@ def _trusted(
     return TrustedIssuer(keys, rules, frozenset(issuer.algorithms))
 
 
-def _shared_limits(settings: Settings, metrics: Metrics) -> SharedLimits | None:
+def _shared_limits(settings: Settings, metrics: Metrics) -> RedisLimits | None:
     metrics.ratelimit_degraded.set(1)
     if settings.redis_url is None:
         return None
-    return SharedLimits(
-        settings.redis_url.get_secret_value(), lambda answering: metrics.ratelimit_degraded.set(not answering)
+    return RedisLimits(
+        settings.redis_url.get_secret_value(), lambda available: metrics.ratelimit_degraded.set(not available)
     )
 
 
-def _limiter(settings: Settings, shared: SharedLimits | None, metrics: Metrics) -> Limiter:
+def _limiter(settings: Settings, shared: RedisLimits | None, metrics: Metrics) -> Limiter:
     return Limiter(
         settings.rate_limits,
         shared,

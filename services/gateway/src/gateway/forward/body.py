@@ -1,6 +1,6 @@
 """A request's body, whole: its digest goes ahead of it."""
 
-from gateway.forward.client_disconnect import ClientGoneError
+from gateway.forward.client_disconnect import ClientDisconnectedError
 from gateway.metrics import Metrics
 from runtime.asgi import Receive
 from runtime.problems import ProblemError, retry_after
@@ -30,7 +30,7 @@ class BodyBuffers:
 
         Raises:
             ProblemError: `content_too_large`, `overloaded` where all requests together hold too much.
-            ClientGoneError: the client went away.
+            ClientDisconnectedError: the client went away.
         """
         if content_length == 0:
             return b""
@@ -43,7 +43,7 @@ class BodyBuffers:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise ClientGoneError
+                    raise ClientDisconnectedError
                 chunk = message.get("body", b"")
                 size += len(chunk)
                 self._held += len(chunk)

@@ -9,27 +9,27 @@ PATIENCE_SECONDS = 0.05
 """Most answers are there sooner; only for the others is it worth watching the client."""
 
 
-class ClientGoneError(Exception):
+class ClientDisconnectedError(Exception):
     """The client ended the connection before its exchange was whole."""
 
 
-class ClientWatches:
+class DisconnectWatchers:
     """Watches the clients of exchanges that take long; one timer for them all looks which those are."""
 
     def __init__(self) -> None:
-        self._young: set[ClientWatch] = set()
-        self._old: set[ClientWatch] = set()
+        self._young: set[DisconnectWatcher] = set()
+        self._old: set[DisconnectWatcher] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, receive: Receive) -> "ClientWatch":
-        """Watch for the task that calls, until `ClientWatch.stop`, from at most twice the patience on."""
-        watch = ClientWatch(receive, self._forget)
+    def watch(self, receive: Receive) -> "DisconnectWatcher":
+        """Watch for the task that calls, until `DisconnectWatcher.stop`, from at most twice the patience on."""
+        watch = DisconnectWatcher(receive, self._forget)
         self._young.add(watch)
         if self._timer is None:
             self._set_timer()
         return watch
 
-    def _forget(self, watch: "ClientWatch") -> None:
+    def _forget(self, watch: "DisconnectWatcher") -> None:
         self._young.discard(watch)
         self._old.discard(watch)
 
@@ -45,10 +45,10 @@ class ClientWatches:
             self._set_timer()
 
 
-class ClientWatch:
+class DisconnectWatcher:
     """Cancels the task that made it once the client is gone, so that nothing upstream works for nobody."""
 
-    def __init__(self, receive: Receive, forget: "Callable[[ClientWatch], None]") -> None:
+    def __init__(self, receive: Receive, forget: "Callable[[DisconnectWatcher], None]") -> None:
         self._receive = receive
         self._forget = forget
         self._task = asyncio.current_task()
@@ -63,14 +63,14 @@ class ClientWatch:
         if self._watcher is not None:
             self._watcher.cancel()
 
-    def raise_if_gone(self) -> None:
+    def raise_if_disconnected(self) -> None:
         """Tell the cancellation of this watch from any other.
 
         Raises:
-            ClientGoneError: it was this one.
+            ClientDisconnectedError: it was this one.
         """
         if self._gone and self._task is not None and not self._task.uncancel():
-            raise ClientGoneError
+            raise ClientDisconnectedError
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

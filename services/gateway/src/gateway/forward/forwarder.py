@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from gateway.forward.body import overloaded
 from gateway.forward.headers import Headers
-from gateway.forward.upstream import Answer, Upstream
-from gateway.forward.upstream_response import Reason, UpstreamError
+from gateway.forward.upstream import Upstream
+from gateway.forward.upstream_response import Reason, UpstreamError, UpstreamResponse
 from gateway.metrics import Metrics
 from gateway.proxies import Client
 from identity import Keyring, sign
@@ -75,7 +75,7 @@ class Forwarder:
     def leave(self) -> None:
         self._in_flight -= 1
 
-    async def send(self, outgoing: Outgoing) -> Answer:
+    async def send(self, outgoing: Outgoing) -> UpstreamResponse:
         """Send the request and wait for the head of the answer.
 
         What failed is sent once more, signed anew, where that cannot do a thing twice: a GET before an answer
@@ -87,16 +87,16 @@ class Forwarder:
         """
         bodiless = outgoing.method == "HEAD"
         try:
-            answer = await self._upstream.send(self._render(outgoing), bodiless=bodiless)
+            response = await self._upstream.send(self._render(outgoing), bodiless=bodiless)
         except UpstreamError as error:
-            answer = await self._send_once_more(outgoing, error, bodiless=bodiless)
-        if answer.exchange.status == 401:  # noqa: PLR2004
-            answer.abandon()
+            response = await self._send_once_more(outgoing, error, bodiless=bodiless)
+        if response.status == 401:  # noqa: PLR2004
+            response.abandon()
             self._metrics.upstream_failures.labels("identity_refused").inc()
             raise ProblemError("identity_refused", "The todo service did not accept the gateway's signature.")
-        return answer
+        return response
 
-    async def _send_once_more(self, outgoing: Outgoing, error: UpstreamError, *, bodiless: bool) -> Answer:
+    async def _send_once_more(self, outgoing: Outgoing, error: UpstreamError, *, bodiless: bool) -> UpstreamResponse:
         harmless = not error.written or (outgoing.method == "GET" and not error.answered)
         if error.reason != "timeout" and harmless:
             self._metrics.upstream_retries.inc()

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import cast, override
 
-from gateway.forward.upstream_response import Exchange, UpstreamError
+from gateway.forward.upstream_response import UpstreamError, UpstreamResponse
 
 CONNECT_SECONDS = 5.0
 LARGE_BYTES = 64 * 1024
@@ -30,7 +30,7 @@ class Upstream:
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
 
-    async def send(self, request: bytes, *, bodiless: bool, fresh: bool = False) -> "Answer":
+    async def send(self, request: bytes, *, bodiless: bool, fresh: bool = False) -> UpstreamResponse:
         """Send the bytes of one request and wait for the head of its answer.
 
         Args:
@@ -42,13 +42,13 @@ class Upstream:
             UpstreamError: no answer began.
         """
         connection = self._idle.pop() if self._idle and not fresh else await self._connect()
-        answer = Answer(connection, connection.begin(request, bodiless=bodiless))
+        response = connection.begin(request, bodiless=bodiless)
         try:
-            await answer.exchange.head
+            await response.head
         except BaseException:
-            answer.abandon()
+            response.abandon()
             raise
-        return answer
+        return response
 
     def close(self) -> None:
         for connection in list(self._open):
@@ -79,19 +79,6 @@ class Upstream:
         self._on_change(len(self._open))
 
 
-class Answer:
-    """An answer that has begun, on the connection it comes from."""
-
-    def __init__(self, connection: "_Connection", exchange: Exchange) -> None:
-        self.exchange = exchange
-        self._connection = connection
-
-    def abandon(self) -> None:
-        """Nobody reads on: end the connection, unless the answer came whole."""
-        if not self.exchange.complete:
-            self._connection.close()
-
-
 class _Connection(asyncio.Protocol):
     def __init__(
         self, timeout: float, keep: Callable[["_Connection"], None], forget: Callable[["_Connection"], None]
@@ -101,12 +88,12 @@ class _Connection(asyncio.Protocol):
         self._forget = forget
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._exchange: Exchange | None = None
+        self._response: UpstreamResponse | None = None
         self._large = False
         self._deadline = math.inf
         self._timer: asyncio.TimerHandle
 
-    def begin(self, request: bytes, *, bodiless: bool) -> Exchange:
+    def begin(self, request: bytes, *, bodiless: bool) -> UpstreamResponse:
         """Write the request.
 
         Raises:
@@ -114,15 +101,15 @@ class _Connection(asyncio.Protocol):
         """
         if self._transport.is_closing():
             raise UpstreamError("broken", written=False)
-        self._exchange = Exchange(bodiless=bodiless, pause=self._pause, resume=self._resume)
+        self._response = UpstreamResponse(bodiless=bodiless, pause=self._pause, resume=self._resume, close=self.close)
         self._large = len(request) > LARGE_BYTES
         self._transport.write(request)
         self._wait(self._timeout)
-        return self._exchange
+        return self._response
 
     def close(self) -> None:
-        if self._exchange is not None:
-            self._exchange.fail("broken")
+        if self._response is not None:
+            self._response.fail("broken")
         self._transport.abort()
 
     @override
@@ -133,29 +120,29 @@ class _Connection(asyncio.Protocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
-        if self._exchange is not None:
-            self._exchange.end(orderly=exc is None)
+        if self._response is not None:
+            self._response.end(orderly=exc is None)
         self._forget(self)
 
     @override
     def data_received(self, data: bytes) -> None:
-        exchange = self._exchange
-        if exchange is None:
+        response = self._response
+        if response is None:
             self.close()
             return
         self._wait(self._timeout)
-        exchange.feed(data)
-        if exchange.complete:
-            self._release(exchange)
-        elif exchange.failed:
+        response.feed(data)
+        if response.complete:
+            self._release(response)
+        elif response.failed:
             self.close()
 
-    def _release(self, exchange: Exchange) -> None:
+    def _release(self, response: UpstreamResponse) -> None:
         """After the last byte: keep the connection only where both sides are done with the exchange."""
-        self._exchange = None
-        unread = self._large and exchange.status >= 400  # noqa: PLR2004 - client and server errors
+        self._response = None
+        unread = self._large and response.status >= 400  # noqa: PLR2004 - client and server errors
         unsent = self._transport.get_write_buffer_size() > 0
-        if not exchange.reusable or unread or unsent or self._transport.is_closing():
+        if not response.reusable or unread or unsent or self._transport.is_closing():
             self.close()
             return
         self._transport.resume_reading()
@@ -167,7 +154,7 @@ class _Connection(asyncio.Protocol):
         self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._exchange is not None:
+        if self._response is not None:
             self._transport.resume_reading()
             self._wait(self._timeout)
 
@@ -181,6 +168,6 @@ class _Connection(asyncio.Protocol):
             # a deadline that is set meanwhile lies no nearer than this
             self._timer = self._loop.call_at(min(self._deadline, now + self._timeout, now + IDLE_SECONDS), self._look)
             return
-        if self._exchange is not None:
-            self._exchange.fail("timeout")
+        if self._response is not None:
+            self._response.fail("timeout")
         self.close()

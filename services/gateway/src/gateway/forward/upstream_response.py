@@ -32,7 +32,7 @@ class UpstreamError(Exception):
         self.answered = answered
 
 
-class Exchange:
+class UpstreamResponse:
     """Status, headers (names in lower case) and body of one answer.
 
     `head` is done once `status` and `headers` are there, or raises `UpstreamError` where no answer began;
@@ -40,7 +40,9 @@ class Exchange:
     exchange, which anything beyond the answer rules out.
     """
 
-    def __init__(self, *, bodiless: bool, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+    def __init__(
+        self, *, bodiless: bool, pause: Callable[[], None], resume: Callable[[], None], close: Callable[[], None]
+    ) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.complete = False
@@ -48,6 +50,7 @@ class Exchange:
         self._bodiless = bodiless
         self._pause = pause
         self._resume = resume
+        self._close = close
         self._parser = httptools.HttpResponseParser(self)
         self.head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._fields: list[tuple[bytes, bytes]] = []
@@ -79,6 +82,11 @@ class Exchange:
                 self._arrived = None
         chunks, self._chunks, self._buffered = self._chunks, [], 0
         return b"".join(chunks), self.complete
+
+    def abandon(self) -> None:
+        """Nobody reads on: end the connection, unless the answer came whole."""
+        if not self.complete:
+            self._close()
 
     def feed(self, data: bytes) -> None:
         """Read what came; an error of the parser fails the exchange."""

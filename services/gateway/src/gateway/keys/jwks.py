@@ -39,7 +39,7 @@ class Key:
         return _VERIFIERS[algorithm].verify(signing_input, self.public, signature)
 
 
-def admit(jwks: object) -> dict[str, Key]:
+def parse_jwks(jwks: object) -> dict[str, Key]:
     """The usable keys of a JWK Set by key id.
 
     Taken are public RSA keys of 2048 to 8192 bits with the exponent 65537, P-256 and Ed25519, meant for
@@ -55,13 +55,13 @@ def admit(jwks: object) -> dict[str, Key]:
         raise ValueError("too many keys")
     jwk_objects = [jwk for jwk in members if isinstance(jwk, dict) and isinstance(jwk.get("kid"), str)]
     occurrences = Counter(jwk["kid"] for jwk in jwk_objects)
-    keys = {jwk["kid"]: key for jwk in jwk_objects if occurrences[jwk["kid"]] == 1 and (key := _admit_one(jwk))}
+    keys = {jwk["kid"]: key for jwk in jwk_objects if occurrences[jwk["kid"]] == 1 and (key := _parse_jwk(jwk))}
     if not keys:
         raise ValueError("no usable key")
     return keys
 
 
-def _admit_one(jwk: Mapping[str, object]) -> Key | None:
+def _parse_jwk(jwk: Mapping[str, object]) -> Key | None:
     operations = jwk.get("key_ops", ["verify"])
     if (
         not _PRIVATE_MEMBERS.isdisjoint(jwk)

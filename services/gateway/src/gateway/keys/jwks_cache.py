@@ -6,10 +6,10 @@ import random
 
 from cachetools import TTLCache
 
-from gateway.auth_errors import keys_unavailable, refused
+from gateway.auth_errors import invalid_token, keys_unavailable
 from gateway.clock import SYSTEM, Clock
 from gateway.keys.jwks import Key
-from gateway.keys.jwks_fetch import Fetched, FetchError, KeyFetcher
+from gateway.keys.jwks_fetch import FetchedJwks, JwksFetcher, JwksFetchError
 from gateway.metrics import Metrics
 
 STALE_SECONDS = 24 * 3600.0
@@ -24,10 +24,10 @@ UNKNOWN_KID_SECONDS = 60.0
 log = logging.getLogger("gateway.keys")
 
 
-class KeySource:
+class JwksCache:
     """Answers for keys from memory; goes to the provider in the background and for unknown key ids."""
 
-    def __init__(self, fetcher: KeyFetcher, issuer: str, metrics: Metrics, clock: Clock = SYSTEM) -> None:
+    def __init__(self, fetcher: JwksFetcher, issuer: str, metrics: Metrics, clock: Clock = SYSTEM) -> None:
         self._fetcher = fetcher
         self._issuer = issuer
         self._metrics = metrics
@@ -76,7 +76,7 @@ class KeySource:
             if key is not None:
                 return key
             if kid in self._unknown:
-                raise refused("unknown_key")
+                raise invalid_token("unknown_key")
         return await self._ask_for(kid)
 
     async def _ask_for(self, kid: str) -> Key:
@@ -88,10 +88,10 @@ class KeySource:
             if answered:
                 self._unknown[kid] = None
         elif not self._last_fetch_failed:
-            raise refused("unknown_key")
+            raise invalid_token("unknown_key")
         else:
             answered = False
-        raise refused("unknown_key") if answered else keys_unavailable()
+        raise invalid_token("unknown_key") if answered else keys_unavailable()
 
     def _may_ask(self) -> bool:
         now = self._clock.monotonic()
@@ -115,7 +115,7 @@ class KeySource:
     async def _fetch(self) -> bool:
         try:
             fetched = await self._fetcher.fetch(self._etag if self._keys else None)
-        except FetchError as error:
+        except JwksFetchError as error:
             self._last_fetch_failed = True
             self._metrics.jwks_fetches.labels(self._issuer, "failure").inc()
             log.warning("keys not fetched", extra={"fields": {"issuer": self._issuer, "reason": str(error)}})
@@ -126,7 +126,7 @@ class KeySource:
         finally:
             self._fetching = None
 
-    def _take(self, fetched: Fetched) -> None:
+    def _take(self, fetched: FetchedJwks) -> None:
         self._last_fetch_failed = False
         self._etag, self._fresh_seconds, self._confirmed = fetched.etag, fetched.fresh_seconds, self._clock.monotonic()
         self._metrics.jwks_fetches.labels(self._issuer, "success").inc()

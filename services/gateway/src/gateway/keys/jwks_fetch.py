@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from gateway.keys.jwks import Key, admit
+from gateway.keys.jwks import Key, parse_jwks
 
 TIMEOUT_SECONDS = 5
 MAX_BYTES = 256 * 1024
@@ -17,12 +17,12 @@ _FRESH_RANGE = (60, 3600)
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
 
 
-class FetchError(Exception):
+class JwksFetchError(Exception):
     """No good set came back; the message names the step and never quotes what was received."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedJwks:
     """What a fetch brought. `keys` is None where the provider says that nothing changed."""
 
     keys: dict[str, Key] | None
@@ -30,7 +30,7 @@ class Fetched:
     fresh_seconds: float
 
 
-class KeyFetcher:
+class JwksFetcher:
     """Fetches the keys of one issuer."""
 
     def __init__(self, client: httpx.AsyncClient, *, issuer: str, jwks_url: str | None, allow_http: bool) -> None:
@@ -39,32 +39,32 @@ class KeyFetcher:
         self._configured_url = jwks_url
         self._allow_http = allow_http
 
-    async def fetch(self, etag: str | None) -> Fetched:
+    async def fetch(self, etag: str | None) -> FetchedJwks:
         """Fetch once, within 5 s in all: no redirect, at most 256 KiB and 64 keys.
 
         Args:
             etag: of the set that is held, so that an unchanged one need not be sent.
 
         Raises:
-            FetchError: nothing usable came.
+            JwksFetchError: nothing usable came.
         """
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 url = self._configured_url or await self._discover()
                 response, body = await self._get(url, etag)
         except TimeoutError:
-            raise FetchError("timed out") from None
+            raise JwksFetchError("timed out") from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             # ValueError: a URL that is none, in the words of the standard library
-            raise FetchError(f"transport: {type(error).__name__}") from None
+            raise JwksFetchError(f"transport: {type(error).__name__}") from None
         fresh_seconds = _fresh_seconds(response.headers)
         if response.status_code == httpx.codes.NOT_MODIFIED and etag is not None:
-            return Fetched(None, etag, fresh_seconds)
+            return FetchedJwks(None, etag, fresh_seconds)
         _require_ok(response)
         try:
-            return Fetched(admit(_json(body)), _etag(response.headers), fresh_seconds)
+            return FetchedJwks(parse_jwks(_json(body)), _etag(response.headers), fresh_seconds)
         except ValueError as error:
-            raise FetchError(str(error)) from None
+            raise JwksFetchError(str(error)) from None
 
     async def _discover(self) -> str:
         """OpenID Connect Discovery 1.0 section 4; RFC 8414 section 3.3 on the issuer."""
@@ -73,17 +73,17 @@ class KeyFetcher:
         try:
             document = _json(body)
         except ValueError:
-            raise FetchError("discovery: not JSON") from None
+            raise JwksFetchError("discovery: not JSON") from None
         if not isinstance(document, dict) or document.get("issuer") != self._issuer:
-            raise FetchError("discovery: another issuer")
+            raise JwksFetchError("discovery: another issuer")
         url = document.get("jwks_uri")
         if not isinstance(url, str):
-            raise FetchError("discovery: no jwks_uri")
+            raise JwksFetchError("discovery: no jwks_uri")
         return url
 
     async def _get(self, url: str, etag: str | None) -> tuple[httpx.Response, bytes]:
         if urlsplit(url).scheme != "https" and not self._allow_http:
-            raise FetchError("not https")
+            raise JwksFetchError("not https")
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if etag is not None:
             headers["If-None-Match"] = etag
@@ -92,13 +92,13 @@ class KeyFetcher:
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > MAX_BYTES:
-                    raise FetchError("too large")
+                    raise JwksFetchError("too large")
         return response, bytes(body)
 
 
 def _require_ok(response: httpx.Response) -> None:
     if response.status_code != httpx.codes.OK:
-        raise FetchError(f"status {response.status_code}")
+        raise JwksFetchError(f"status {response.status_code}")
 
 
 def _json(body: bytes) -> object:

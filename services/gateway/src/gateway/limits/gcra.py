@@ -26,8 +26,8 @@ class Verdict(NamedTuple):
     retry: int
 
 
-def judge(policy: Policy, arrival: int, now: int) -> tuple[Verdict, int]:
-    """Judge one request, without charging it.
+def evaluate(policy: Policy, arrival: int, now: int) -> tuple[Verdict, int]:
+    """Evaluate one request, without charging it.
 
     Args:
         policy: the limit.

@@ -10,8 +10,8 @@ from gateway.auth_errors import revoked, too_many_failures
 from gateway.limits.gcra import MICROSECONDS, Verdict
 from gateway.limits.local_limits import LocalLimits
 from gateway.limits.policy import AUTH_FAILURE, USER, USER_WRITE, Policy
-from gateway.limits.redis_command import Question, address_subject, user_subject
-from gateway.limits.redis_limits import SharedLimits, SharedLimitsUnavailableError
+from gateway.limits.redis_command import LimitCheck, address_subject, user_subject
+from gateway.limits.redis_limits import RedisLimits, RedisUnavailableError
 from gateway.limits.revocation import RevocationMemory
 from gateway.metrics import Metrics
 from gateway.settings import RedisFailure
@@ -34,12 +34,12 @@ class _Denial(NamedTuple):
 
 
 class Limiter:
-    """Judges in Redis, and as the setting says where Redis does not answer."""
+    """Checks in Redis, and as the setting says where Redis does not answer."""
 
     def __init__(
         self,
         policies: Mapping[str, Policy],
-        shared: SharedLimits | None,
+        shared: RedisLimits | None,
         local: LocalLimits,
         revocations: RevocationMemory,
         on_redis_failure: RedisFailure,
@@ -72,7 +72,7 @@ class Limiter:
         if self._revocations.holds(bearer):
             raise revoked()
         policies = self._writing if write else self._reading
-        verdicts = await self._judge(Question(user_subject(bearer.user_id), policies, bearer))
+        verdicts = await self._check(LimitCheck(user_subject(bearer.user_id), policies, bearer))
         return _passed_or_limited(verdicts)
 
     async def count_auth_failure(self, address: str) -> Headers:
@@ -80,36 +80,36 @@ class Limiter:
         if not self._failing:
             return []
         try:
-            return _passed_or_limited(await self._judge(Question(address_subject(address), self._failing)))
+            return _passed_or_limited(await self._check(LimitCheck(address_subject(address), self._failing)))
         except ProblemError as problem:
             if problem.code == "rate_limited":
                 raise too_many_failures(list(problem.headers)) from None
             raise
 
-    async def _judge(self, question: Question) -> list[Verdict]:
-        remembered = self._remembered_denials(question)
+    async def _check(self, check: LimitCheck) -> list[Verdict]:
+        remembered = self._remembered_denials(check)
         if remembered:
             return self._count(remembered, "memory")
         if self._shared is None:
-            return self._count(self._local.judge(question.subject, question.policies), "local")
+            return self._count(self._local.check(check.subject, check.policies), "local")
         try:
-            judgement = await self._shared.judge(question)
-        except SharedLimitsUnavailableError:
-            return self._judge_without_redis(question)
-        if question.bearer is not None and (judgement.token_revoked or judgement.revoked_until is not None):
-            self._revocations.learn(question.bearer, judgement)
+            result = await self._shared.check(check)
+        except RedisUnavailableError:
+            return self._check_without_redis(check)
+        if check.bearer is not None and (result.token_revoked or result.revoked_until is not None):
+            self._revocations.learn(check.bearer, result)
             raise revoked()
-        self._remember_denials(question.subject, judgement.verdicts)
-        return self._count(judgement.verdicts, "redis")
+        self._remember_denials(check.subject, result.verdicts)
+        return self._count(result.verdicts, "redis")
 
-    def _judge_without_redis(self, question: Question) -> list[Verdict]:
-        if question.bearer is not None:
+    def _check_without_redis(self, check: LimitCheck) -> list[Verdict]:
+        if check.bearer is not None:
             self._metrics.revocations_unchecked.inc()
         match self._on_redis_failure:
             case "local":
-                return self._count(self._local.judge(question.subject, question.policies), "local")
+                return self._count(self._local.check(check.subject, check.policies), "local")
             case "open":
-                for policy in question.policies:
+                for policy in check.policies:
                     self._metrics.ratelimit_decisions.add(policy.name, "allowed", "none")
                 return []
             case "closed":
@@ -121,10 +121,10 @@ class Limiter:
             if not verdict.allowed:
                 self._denials[verdict.policy.name, subject] = _Denial(verdict, self._clock())
 
-    def _remembered_denials(self, question: Question) -> list[Verdict]:
+    def _remembered_denials(self, check: LimitCheck) -> list[Verdict]:
         if not self._denials:
             return []
-        denials = [self._denials.get((policy.name, question.subject)) for policy in question.policies]
+        denials = [self._denials.get((policy.name, check.subject)) for policy in check.policies]
         now = self._clock()
         remembered = [denial.at(now) for denial in denials if denial is not None]
         return [verdict for verdict in remembered if verdict.retry > 0]

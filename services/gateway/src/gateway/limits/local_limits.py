@@ -21,16 +21,17 @@ class LocalLimits:
         self._clock = clock
         self._arrivals: LRUCache[tuple[str, str], int] = LRUCache(REMEMBERED_KEYS)
 
-    def judge(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
-        """Judge every policy for `subject` and charge all of them or none."""
+    def check(self, subject: str, policies: Sequence[Policy]) -> list[Verdict]:
+        """Check every policy for `subject` and charge all of them or none."""
         now = int(self._clock() * gcra.MICROSECONDS)
-        judged = [
-            gcra.judge(self._share(policy), self._arrivals.get((policy.name, subject), 0), now) for policy in policies
-        ]
-        if all(verdict.allowed for verdict, _ in judged):
-            for policy, (_, arrival) in zip(policies, judged, strict=True):
+        checked = []
+        for policy in policies:
+            arrival = self._arrivals.get((policy.name, subject), 0)
+            checked.append(gcra.evaluate(self._share(policy), arrival, now))
+        if all(verdict.allowed for verdict, _ in checked):
+            for policy, (_, arrival) in zip(policies, checked, strict=True):
                 self._arrivals[policy.name, subject] = arrival
-        return [verdict for verdict, _ in judged]
+        return [verdict for verdict, _ in checked]
 
     def _share(self, policy: Policy) -> Policy:
         if self._replicas == 1:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 USER, USER_WRITE, AUTH_FAILURE = "user", "user-write", "auth-failure"
 NAMES = (USER, USER_WRITE, AUTH_FAILURE)
-MOST_A_SECOND = 1_000_000
+MAX_PER_SECOND = 1_000_000
 """The arithmetic counts whole microseconds."""
 _ENTRY = re.compile(r"(?P<name>[a-z-]+)=(?P<limit>[0-9]{1,9})/(?P<window>[0-9]{1,6})s")
 
@@ -50,7 +50,7 @@ def parse_policies(text: str) -> dict[str, Policy]:
             raise ValueError(f"{name!r} comes twice")
         if not limit or not window:
             raise ValueError(f"{name!r} has a zero")
-        if limit > window * MOST_A_SECOND:
-            raise ValueError(f"{name!r} is more than {MOST_A_SECOND} a second")
+        if limit > window * MAX_PER_SECOND:
+            raise ValueError(f"{name!r} is more than {MAX_PER_SECOND} a second")
         policies[name] = Policy(name, limit, window)
     return policies

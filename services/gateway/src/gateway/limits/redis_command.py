@@ -10,7 +10,7 @@ from gateway.limits.redis_connection import pack
 from gateway.token.claims import Bearer
 
 
-class Question(NamedTuple):
+class LimitCheck(NamedTuple):
     """Is this token revoked (where there is one), and is its subject within these policies?"""
 
     subject: str
@@ -18,7 +18,7 @@ class Question(NamedTuple):
     bearer: Bearer | None = None
 
     def command(self, script_sha: str) -> bytes:
-        """The question as `EVALSHA` in Redis's protocol; for a token worked out once, and kept with it."""
+        """The check as `EVALSHA` in Redis's protocol; for a token worked out once, and kept with it."""
         if self.bearer is None:
             return self.pack("EVALSHA", script_sha)
         names = tuple([policy.name for policy in self.policies])
@@ -28,7 +28,7 @@ class Question(NamedTuple):
         return command
 
     def pack(self, name: str, script: str) -> bytes:
-        """The question in Redis's protocol."""
+        """The check in Redis's protocol."""
         keys = self.keys()
         return pack(name, script, len(keys), *keys, *self.arguments())
 
@@ -47,7 +47,7 @@ class Question(NamedTuple):
         return [revocations, issued, *limits]
 
 
-class Judgement(NamedTuple):
+class CheckResult(NamedTuple):
     """Redis's answer: `revoked_until` is the second up to which the user's tokens are dead."""
 
     revoked_until: int | None
@@ -55,14 +55,14 @@ class Judgement(NamedTuple):
     verdicts: list[Verdict]
 
     @classmethod
-    def read(cls, question: Question, reply: Sequence[object]) -> "Judgement":
+    def read(cls, check: LimitCheck, reply: Sequence[object]) -> "CheckResult":
         """From what `gcra.lua` returns."""
         kind, second, *rows = reply
         if kind:
             return cls(int(str(second)) if kind == 1 else None, kind == 2, [])  # noqa: PLR2004 - see gcra.lua
         verdicts = [
             Verdict(policy, row[0] == 1, row[1], row[2], row[3])
-            for policy, row in zip(question.policies, rows, strict=True)
+            for policy, row in zip(check.policies, rows, strict=True)
             if isinstance(row, list)
         ]
         return cls(None, token_revoked=False, verdicts=verdicts)

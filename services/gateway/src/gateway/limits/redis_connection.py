@@ -26,14 +26,14 @@ def pack(*words: str | int) -> bytes:
     return cast(bytes, hiredis.pack_command(words))  # type: ignore[arg-type] # its stub knows no tuple of many
 
 
-class PipeClosedError(Exception):
+class RedisConnectionError(Exception):
     """The connection cannot be made."""
 
 
-class Pipe(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     """The connection, once it is open."""
 
-    def __init__(self, writer: asyncio.StreamWriter, on_end: "Callable[[Pipe], None]") -> None:
+    def __init__(self, writer: asyncio.StreamWriter, on_end: "Callable[[RedisConnection], None]") -> None:
         self._writer = writer  # it would close the socket when it is collected
         self._transport = cast(asyncio.Transport, writer.transport)
         self._transport.set_protocol(self)
@@ -42,11 +42,11 @@ class Pipe(asyncio.Protocol):
         self._receivers: deque[Receiver] = deque()
 
     @classmethod
-    async def open(cls, url: str, seconds: float, on_end: "Callable[[Pipe], None]") -> "Pipe":
+    async def open(cls, url: str, seconds: float, on_end: "Callable[[RedisConnection], None]") -> "RedisConnection":
         """Connect within `seconds`; `on_end` is called once when the connection ends.
 
         Raises:
-            PipeClosedError: it cannot be made.
+            RedisConnectionError: it cannot be made.
         """
         pool = ConnectionPool.from_url(
             url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=seconds, socket_timeout=seconds, protocol=2
@@ -56,7 +56,7 @@ class Pipe(asyncio.Protocol):
             async with asyncio.timeout(seconds):
                 await connection.connect()  # type: ignore[no-untyped-call]
         except (RedisError, OSError, TimeoutError) as error:
-            raise PipeClosedError(type(error).__name__) from None
+            raise RedisConnectionError(type(error).__name__) from None
         # redis-py has no public way to its socket
         writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
         return cls(cast(asyncio.StreamWriter, writer), on_end)

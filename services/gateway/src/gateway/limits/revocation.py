@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cachetools import LRUCache
 from redis.asyncio import Redis
 
-from gateway.limits.redis_command import Judgement, revocation_keys
+from gateway.limits.redis_command import CheckResult, revocation_keys
 from gateway.token.claims import LEEWAY_SECONDS, Bearer
 
 REMEMBERED_REVOCATIONS = 65536
@@ -42,11 +42,11 @@ class RevocationMemory:
         token = None if bearer.token_id is None else self._tokens.get((bearer.user_id, bearer.token_id))
         return token is not None and self._clock() < token.forgotten
 
-    def learn(self, bearer: Bearer, judgement: Judgement) -> None:
+    def learn(self, bearer: Bearer, result: CheckResult) -> None:
         forgotten = self._clock() + self._seconds
-        if judgement.revoked_until is not None:
-            self._users[bearer.user_id] = _Known(judgement.revoked_until, forgotten)
-        elif judgement.token_revoked and bearer.token_id is not None:
+        if result.revoked_until is not None:
+            self._users[bearer.user_id] = _Known(result.revoked_until, forgotten)
+        elif result.token_revoked and bearer.token_id is not None:
             self._tokens[bearer.user_id, bearer.token_id] = _Known(0, forgotten)
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.auth_errors import no_token, not_bearer, refused
+from gateway.auth_errors import invalid_token, missing_token, not_bearer
 
 MAX_TOKEN_BYTES = 8192
 _BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
@@ -34,9 +34,9 @@ def read_token(authorization: bytes | None) -> bytes:
             `invalid_authorization` where the rest is no token68, `invalid_token` above 8 KiB.
     """
     if authorization is None or authorization.split(b" ", 1)[0].lower() != b"bearer":
-        raise no_token()
+        raise missing_token()
     if len(authorization) > MAX_TOKEN_BYTES + len(b"Bearer "):
-        raise refused("malformed")
+        raise invalid_token("malformed")
     match = _BEARER.fullmatch(authorization)
     if match is None:
         raise not_bearer()
@@ -55,7 +55,7 @@ def parse(token: bytes) -> Parts:
     """
     segments = token.split(b".")
     if len(segments) != 3:  # noqa: PLR2004 - header, claims, signature
-        raise refused("malformed")
+        raise invalid_token("malformed")
     header = _json_object(_decode(segments[0]))
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if (
@@ -65,7 +65,7 @@ def parse(token: bytes) -> Parts:
         or kind.lower() not in _TYPES
         or not _FORBIDDEN_HEADERS.isdisjoint(header)
     ):
-        raise refused("malformed")
+        raise invalid_token("malformed")
     return Parts(
         algorithm=algorithm,
         kid=kid,
@@ -79,9 +79,9 @@ def _decode(segment: bytes) -> bytes:
     try:
         decoded = base64.b64decode(segment + b"=" * (-len(segment) % 4), altchars=b"-_", validate=True)
     except binascii.Error:
-        raise refused("malformed") from None
+        raise invalid_token("malformed") from None
     if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment:
-        raise refused("malformed")
+        raise invalid_token("malformed")
     return decoded
 
 
@@ -89,9 +89,9 @@ def _json_object(text: bytes) -> dict[str, Any]:
     try:
         document = json.loads(text.decode(), object_pairs_hook=_unrepeated, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise refused("malformed") from None
+        raise invalid_token("malformed") from None
     if not isinstance(document, dict):
-        raise refused("malformed")
+        raise invalid_token("malformed")
     return document
 
 

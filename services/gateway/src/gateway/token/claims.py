@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gateway.auth_errors import refused
+from gateway.auth_errors import invalid_token
 from runtime.logs import pseudonym
 
 LEEWAY_SECONDS = 10
@@ -56,19 +56,19 @@ def check(claims: Mapping[str, object], rules: Rules, now: float) -> Bearer:
         AuthenticationError: `invalid_token` with the reason of the first rule that is broken.
     """
     if claims.get("iss") != rules.issuer:
-        raise refused("issuer")
+        raise invalid_token("issuer")
     if not _audience_fits(claims, rules.audiences):
-        raise refused("audience")
+        raise invalid_token("audience")
     user_id = _user_id(claims, rules)
     expires, issued, not_before = (_instant(claims, name) for name in ("exp", "iat", "nbf"))
     if expires is None:
-        raise refused("claims")
+        raise invalid_token("claims")
     if expires + LEEWAY_SECONDS <= now:
-        raise refused("expired")
+        raise invalid_token("expired")
     if any(start is not None and start - LEEWAY_SECONDS > now for start in (not_before, issued)):
-        raise refused("not_yet_valid")
+        raise invalid_token("not_yet_valid")
     if expires - (now if issued is None else issued) > rules.max_lifetime:
-        raise refused("claims")
+        raise invalid_token("claims")
     return Bearer(user_id, expires, issued, _token_id(claims), _scopes(claims))
 
 
@@ -83,10 +83,10 @@ def _audience_fits(claims: Mapping[str, object], audiences: frozenset[str]) -> b
 def _user_id(claims: Mapping[str, object], rules: Rules) -> str:
     value = claims.get(rules.user_claim)
     if not isinstance(value, str) or not _USER_ID.fullmatch(value):
-        raise refused("claims")
+        raise invalid_token("claims")
     user_id = rules.user_prefix + value
     if len(user_id) > MAX_USER_ID_LENGTH:
-        raise refused("claims")
+        raise invalid_token("claims")
     return user_id
 
 
@@ -96,7 +96,7 @@ def _instant(claims: Mapping[str, object], name: str) -> float | None:
         return None
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LAST_SECOND:
-        raise refused("claims")
+        raise invalid_token("claims")
     return float(value)
 
 
@@ -105,7 +105,7 @@ def _token_id(claims: Mapping[str, object]) -> str | None:
         return None
     token_id = claims["jti"]
     if not isinstance(token_id, str) or _LONE_SURROGATE.search(token_id):
-        raise refused("claims")
+        raise invalid_token("claims")
     return token_id
 
 

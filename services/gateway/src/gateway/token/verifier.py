@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from gateway.auth_errors import refused
+from gateway.auth_errors import invalid_token
 from gateway.clock import SYSTEM, Clock
 from gateway.keys.jwks import Key
-from gateway.keys.jwks_cache import KeySource
+from gateway.keys.jwks_cache import JwksCache
 from gateway.token import bearer, claims
 from gateway.token.claims import Bearer, Rules
 
@@ -22,7 +22,7 @@ REMEMBERED_SECONDS = 60
 class TrustedIssuer:
     """An issuer whose tokens are taken: its keys, its rules, and the algorithms it may use."""
 
-    keys: KeySource
+    keys: JwksCache
     rules: Rules
     algorithms: frozenset[str]
 
@@ -31,7 +31,7 @@ class _Verified(NamedTuple):
     bearer: Bearer
     key: Key
     kid: str
-    keys: KeySource
+    keys: JwksCache
     until: float
     """The Unix second up to which it is remembered."""
 
@@ -62,16 +62,16 @@ class TokenVerifier:
         named = parts.claims.get("iss")
         issuer = self._issuers.get(named) if isinstance(named, str) else None
         if issuer is None:
-            raise refused("issuer")
+            raise invalid_token("issuer")
         if parts.algorithm not in issuer.algorithms:
-            raise refused("algorithm")
+            raise invalid_token("algorithm")
         if parts.kid is None:
-            raise refused("unknown_key")
+            raise invalid_token("unknown_key")
         key = await issuer.keys.key(parts.kid)
         if parts.algorithm not in key.algorithms:
-            raise refused("algorithm")
+            raise invalid_token("algorithm")
         if not key.verifies(parts.algorithm, parts.signing_input, parts.signature):
-            raise refused("signature")
+            raise invalid_token("signature")
         now = self._clock.wall()
         checked = claims.check(parts.claims, issuer.rules, now)
         return _Verified(checked, key, parts.kid, issuer.keys, _until(checked.expires, now))
