@@ -21,7 +21,7 @@ find_python() {
 }
 
 lists="requirements-dev.txt devtools/setup.sh VERSION"
-projects="services/gateway services/todos libs/identity libs/runtime devtools"
+projects="services/gateway services/todos libs/identity libs/runtime libs/strict_http devtools"
 stamp=.venv/.current
 wanted=$(pwd; cat $lists; for project in $projects; do cat "$project/pyproject.toml"; done)
 if [ -x .venv/bin/python ] && [ "$(cat $stamp 2>/dev/null)" = "$wanted" ]; then

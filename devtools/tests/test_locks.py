@@ -37,7 +37,7 @@ def test_a_pin_that_is_missing_is_found(copy: Path) -> None:
 
 
 def test_a_pin_that_no_longer_fits_is_found(copy: Path) -> None:
-    project = copy / "libs/runtime/pyproject.toml"
+    project = copy / "libs/strict_http/pyproject.toml"
     text = project.read_text()
     assert "uvicorn==0.54.0" in text
     project.write_text(text.replace("uvicorn==0.54.0", "uvicorn==0.50.0"))

@@ -134,8 +134,9 @@ def test_a_planted_tool_test_or_key_is_found(planted: str) -> None:
 
 
 def test_the_image_holds_the_source_of_its_service_and_of_no_other(image: Image) -> None:
-    packages = {"identity": "libs/identity", "runtime": "libs/runtime", image.service: f"services/{image.service}"}
-    ours = {"gateway", "todos", "identity", "runtime"}
+    libs = ("identity", "runtime", "strict_http")
+    packages = {**{name: f"libs/{name}" for name in libs}, image.service: f"services/{image.service}"}
+    ours = {"gateway", "todos", *libs}
     held = {path.removeprefix(PACKAGES) for path, member in image.files.items() if path.startswith(PACKAGES)}
     found = {path for path in held if path.split("/")[0] in ours and path.endswith(".py")}
     wanted = {

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-WORKSPACE = ("gateway", "todos", "identity", "runtime", "devtools")
+WORKSPACE = ("gateway", "todos", "identity", "runtime", "strict-http", "devtools")
 SERVICES = {name: [f"services/{name}/pyproject.toml"] for name in ("gateway", "todos")}
 LOCKS: dict[str, list[str]] = {
     **{f"services/{name}/requirements.txt": sources for name, sources in SERVICES.items()},
@@ -29,6 +29,7 @@ LOCKS: dict[str, list[str]] = {
         *(source for sources in SERVICES.values() for source in sources),
         "libs/identity/pyproject.toml",
         "libs/runtime/pyproject.toml",
+        "libs/strict_http/pyproject.toml",
         "devtools/pyproject.toml",
         "--group=dev",
     ],

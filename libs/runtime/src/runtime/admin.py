@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from runtime.asgi import App, Receive, Scope, Send, respond
 from runtime.identifiers import new_uuid
 from runtime.problems import ProblemError, render
+from strict_http.asgi import App, Receive, Scope, Send, respond
 
 type Readiness = Callable[[], Mapping[str, bool]]
 """Each thing the service needs before it can serve, and whether it is there."""

@@ -19,8 +19,8 @@ from prometheus_client import CollectorRegistry
 
 from runtime import logs
 from runtime.admin import Readiness, admin_app
-from runtime.asgi import App, Message, Receive, Scope, Send
-from runtime.protocol import StrictProtocol
+from strict_http.asgi import App, Message, Receive, Scope, Send
+from strict_http.protocol import StrictProtocol
 
 IN_FLIGHT_SECONDS = 25
 """How long requests that are under way at the end of the drain may still take."""

@@ -21,10 +21,10 @@ from gateway.token.bearer import read_token
 from gateway.token.claims import Bearer
 from gateway.token.scopes import check_scope
 from gateway.token.verifier import TokenVerifier
-from runtime.asgi import Receive, Scope, Send, respond
 from runtime.identifiers import new_uuid
 from runtime.logs import RequestLog
 from runtime.problems import ProblemError, render
+from strict_http.asgi import Receive, Scope, Send, respond
 
 CLIENT_DISCONNECTED = 499
 """Logged, never sent: the client left before its answer began."""

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
-from runtime.asgi import App
 from runtime.serve import Service
+from strict_http.asgi import App
 from todos.database.pool import Database, open_database
 from todos.http.access_log import AccessLogMiddleware
 from todos.http.authentication import AuthenticationMiddleware

@@ -2,8 +2,8 @@
 
 from gateway.forward.client_disconnect import ClientDisconnectedError
 from gateway.metrics import Metrics
-from runtime.asgi import Receive
 from runtime.problems import ProblemError, retry_after
+from strict_http.asgi import Receive
 
 _CLOSE = (b"connection", b"close")
 OVERLOADED_RETRY_SECONDS = 1

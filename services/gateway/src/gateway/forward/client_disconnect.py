@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from runtime.asgi import Receive
+from strict_http.asgi import Receive
 
 PATIENCE_SECONDS = 0.05
 """Most answers are there sooner; only for the others is it worth watching the client."""

@@ -12,8 +12,8 @@ from gateway.forward.upstream_response import Reason, UpstreamError, UpstreamRes
 from gateway.metrics import Metrics
 from gateway.proxies import Client
 from identity import Keyring, sign
-from runtime.head import MAX_FIELD_BYTES, MAX_FIELDS, fields_too_large
 from runtime.problems import Code, ProblemError
+from strict_http.request_head import MAX_FIELD_BYTES, MAX_FIELDS, fields_too_large
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 _PROBLEMS: dict[Reason, tuple[Code, str]] = {

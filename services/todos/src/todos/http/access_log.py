@@ -4,10 +4,10 @@ import json
 import logging
 import time
 
-from runtime.asgi import App, Message, Receive, Scope, Send, respond
 from runtime.identifiers import new_uuid
 from runtime.logs import RequestLog, pseudonym
 from runtime.problems import ProblemError, render
+from strict_http.asgi import App, Message, Receive, Scope, Send, respond
 from todos.http.authentication import CALLER, REQUEST_ID, ROUTE
 from todos.metrics import Metrics, label_of
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from identity import Identity, IdentityRefusedError, Keyring, verify
-from runtime.asgi import App, Message, Receive, Scope, Send, respond
 from runtime.problems import ProblemError, render, retry_after
+from strict_http.asgi import App, Message, Receive, Scope, Send, respond
 from todos.http.replay_cache import ReplayCache, ReplayCacheFullError, ReplayedError
 from todos.metrics import Metrics
 

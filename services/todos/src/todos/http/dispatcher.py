@@ -7,8 +7,8 @@ from fastapi import FastAPI, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.types import ASGIApp
 
-from runtime.asgi import Receive, Scope, Send, respond
 from runtime.problems import ProblemError, render
+from strict_http.asgi import Receive, Scope, Send, respond
 from todos.http.authentication import REQUEST_ID, ROUTE
 from todos.http.request import TodoRequest
 

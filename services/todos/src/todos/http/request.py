@@ -2,8 +2,8 @@
 
 from starlette.requests import Request
 
-from runtime.asgi import Receive, Scope
 from runtime.identifiers import is_canonical_uuid
+from strict_http.asgi import Receive, Scope
 from todos.database.pool import Database
 from todos.database.user_session import UserSession
 from todos.http.authentication import CALLER, Caller

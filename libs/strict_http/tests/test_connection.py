@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
-from libs.runtime.tests.raw import Served, read_body, serving, until
-from runtime import clock, reader
-from runtime.asgi import App, Receive, Scope, Send, respond
-from runtime.protocol import StrictProtocol
+from libs.strict_http.tests.raw import Served, read_body, serving, until
+from strict_http import slow_client, timeouts
+from strict_http.asgi import App, Receive, Scope, Send, respond
+from strict_http.protocol import StrictProtocol
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
@@ -169,7 +169,7 @@ async def test_an_early_answer_that_streams_is_not_cut_short() -> None:
 
 
 async def test_a_client_that_reads_no_end_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(timeouts, "LINGER_SECONDS", 0.01)
     async with serving(too_large) as served:
         client = await served.connect()
         await client.send(POST % 1)
@@ -230,7 +230,7 @@ async def test_a_fault_in_a_body_ends_its_request_and_is_the_only_answer() -> No
     "head", [b"G", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r"]
 )
 async def test_headers_that_do_not_come_in_time_are_answered_408(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "HEAD_SECONDS", 0.01)
+    monkeypatch.setattr(timeouts, "HEAD_SECONDS", 0.01)
     async with serving() as served:
         client = await served.connect()
         assert (await client.exchange(GET % 1)).status == 200
@@ -242,7 +242,7 @@ async def test_headers_that_do_not_come_in_time_are_answered_408(head: bytes, mo
 
 
 async def test_each_byte_of_a_slow_head_does_not_start_its_time_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(timeouts, "HEAD_SECONDS", 0.05)
     async with serving() as served:
         client = await served.connect()
         await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
@@ -255,7 +255,7 @@ async def test_each_byte_of_a_slow_head_does_not_start_its_time_anew(monkeypatch
 
 @pytest.mark.parametrize("body", [b"Content-Length: 5\r\n\r\nhell", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhell"])
 async def test_a_body_that_does_not_come_in_time_is_answered_408(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(timeouts, "BODY_SECONDS", 0.01)
     async with serving() as served:
         client = await served.connect()
         answer = await client.exchange(b"POST / HTTP/1.1\r\nHost: a\r\n" + body)
@@ -286,8 +286,8 @@ async def large(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize("app", [streams_much, large])
 @pytest.mark.parametrize("head", [b"Host: a", b"Host: a\r\nConnection: close", b"Host: a\r\nContent-Length: 9"])
 async def test_a_client_that_reads_nothing_is_cut_off(app: App, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "READ_SECONDS", 0.05)
-    monkeypatch.setattr(clock, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(slow_client, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(timeouts, "LINGER_SECONDS", 0.05)
     async with serving(app) as served:
         with await silent(served, b"GET / HTTP/1.1\r\n" + head + b"\r\n\r\n"):
             await until(lambda: len(served.seen) == 1)
@@ -310,22 +310,22 @@ class Unread:
 
 async def test_a_client_that_reads_slowly_gets_it_all_and_one_that_stops_does_not() -> None:
     transport = Unread(1 << 20)
-    watch = reader.ReaderWatch(asyncio.get_running_loop(), cast(asyncio.Transport, transport))
+    watch = slow_client.ReaderWatch(asyncio.get_running_loop(), cast(asyncio.Transport, transport))
     watch.start()
     for _ in range(20):
         watch._look()
-        transport.size -= reader.LEAST_BYTES
+        transport.size -= slow_client.LEAST_BYTES
         assert not transport.aborted
     watch._look()
-    transport.size -= reader.LEAST_BYTES - 1
+    transport.size -= slow_client.LEAST_BYTES - 1
     watch._look()
     assert transport.aborted
     watch.stop()
 
 
 async def test_a_slow_application_is_not_the_client_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "HEAD_SECONDS", 0.01)
-    monkeypatch.setattr(clock, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(timeouts, "HEAD_SECONDS", 0.01)
+    monkeypatch.setattr(timeouts, "BODY_SECONDS", 0.01)
     gate = Gate()
     async with serving(gate, keepalive_seconds=0) as served:
         client = await served.connect()
@@ -434,7 +434,7 @@ async def test_an_application_that_fails_before_its_answer_is_a_problem_with_an_
         assert b"secret" not in answer.body
         assert await client.closed()
         assert len(served.seen) == 1
-    records = [record.__dict__ for record in caplog.records if record.name == "runtime.protocol"]
+    records = [record.__dict__ for record in caplog.records if record.name == "strict_http.protocol"]
     assert {"request_id": answer.headers["x-request-id"]} in [record.get("fields") for record in records]
 
 
@@ -513,7 +513,7 @@ async def test_at_shutdown_a_request_on_its_way_is_served_and_its_connection_clo
 
 
 async def test_at_shutdown_idle_connections_are_closed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "LAST_SECONDS", 0.01)
+    monkeypatch.setattr(timeouts, "LAST_SECONDS", 0.01)
     async with serving() as served:
         client = await served.connect()
         assert (await client.exchange(GET % 1)).status == 200

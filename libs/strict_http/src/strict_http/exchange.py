@@ -12,9 +12,9 @@ from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPResponseBodyEven
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from runtime.asgi import Headers, Send, respond
 from runtime.identifiers import new_uuid
 from runtime.problems import ProblemError, render
+from strict_http.asgi import Headers, Send, respond
 
 _NAME = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+")
 """RFC 9110 section 5.6.2, in lower case as ASGI has it: no second spelling of a name that frames the answer."""
@@ -23,7 +23,7 @@ _CONTROLS = bytes(byte for byte in (*range(0x20), 0x7F) if byte != ord("\t"))
 _FRAMING = frozenset({b"content-length", b"connection", b"transfer-encoding", b"keep-alive", b"upgrade", b"trailer"})
 _BODILESS = (204, 304)
 
-log = logging.getLogger("runtime.protocol")
+log = logging.getLogger("strict_http.protocol")
 
 
 class Exchange(RequestResponseCycle):

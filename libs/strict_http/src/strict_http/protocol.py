@@ -12,12 +12,12 @@ from urllib.parse import unquote
 import httptools
 from uvicorn._types import HTTPScope
 
-from runtime.clock import Clock, Wait
-from runtime.exchange import Exchange, Flow, refusal
-from runtime.head import CHUNKED, MAX_FIELDS, fields_too_large, read_framing, refused
 from runtime.problems import ProblemError
-from runtime.reader import ReaderWatch
-from runtime.stages import MALFORMED, Stage, StagedProtocol
+from strict_http.exchange import Exchange, Flow, refusal
+from strict_http.framing import MALFORMED, Stage, StagedProtocol
+from strict_http.request_head import CHUNKED, MAX_FIELDS, fields_too_large, read_framing, refused
+from strict_http.slow_client import ReaderWatch
+from strict_http.timeouts import Clock, Wait
 
 _HEAD = (Stage.LINE, Stage.FIELDS)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import uvicorn
 
-from runtime.asgi import App, Receive, Scope, Send, respond
 from runtime.serve import http_server, listen
+from strict_http.asgi import App, Receive, Scope, Send, respond
 
 
 @dataclass

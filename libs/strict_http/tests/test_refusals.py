@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from libs.runtime.tests.raw import Served, serving
-from runtime.head import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
-from runtime.stages import MAX_CHUNK_LINE_BYTES
+from libs.strict_http.tests.raw import Served, serving
+from strict_http.framing import MAX_CHUNK_LINE_BYTES
+from strict_http.request_head import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -349,7 +349,7 @@ async def test_each_fault_is_logged_once_under_its_id_and_without_what_came(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     answer = await served.exchange(request(b"/secret?'", b"Authorization: Bearer secret"))
-    records = [record for record in caplog.records if record.name == "runtime.protocol"]
+    records = [record for record in caplog.records if record.name == "strict_http.protocol"]
     assert [record.levelname for record in records] == ["INFO"]
     fields = records[0].__dict__["fields"]
     assert fields["request_id"] == answer.headers["x-request-id"]

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, override
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from runtime.exchange import Exchange, Flow
-from runtime.head import (
+from strict_http.exchange import Exchange, Flow
+from strict_http.request_head import (
     MAX_FIELD_BYTES,
     MAX_LINE_BYTES,
     RequestLine,

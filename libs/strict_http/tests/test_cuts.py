@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from libs.runtime.tests.raw import read_body
-from libs.runtime.tests.reference import Good, read
-from runtime.asgi import Receive, Scope, Send, respond
-from runtime.protocol import StrictProtocol
+from libs.strict_http.tests.raw import read_body
+from libs.strict_http.tests.reference import Good, read
 from runtime.serve import http_server
+from strict_http.asgi import Receive, Scope, Send, respond
+from strict_http.protocol import StrictProtocol
 
 UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from libs.runtime.tests.raw import Served, read_body, serving
-from runtime.asgi import App, Headers, Receive, Scope, Send
+from libs.strict_http.tests.raw import Served, read_body, serving
+from strict_http.asgi import App, Headers, Receive, Scope, Send
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 

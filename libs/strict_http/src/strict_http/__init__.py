@@ -1,0 +1,1 @@
+"""HTTP/1 read strictly, on uvicorn."""
