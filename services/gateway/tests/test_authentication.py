@@ -10,7 +10,7 @@ from httpx import Response
 
 from devtools.testing.servers import ScriptedServer
 from devtools.testing.tokens import Signer, encode, encode_json, good_claims, rsa_key
-from gateway.token.verifier import _until
+from gateway.keys.jwks import Key
 from runtime.identifiers import is_canonical_uuid
 
 INVALID_TOKEN = 'Bearer error="invalid_token"'
@@ -227,9 +227,25 @@ async def test_authentication_comes_before_not_found_and_there_is_nothing_else(
     assert upstream.requests == []
 
 
-def test_a_token_is_remembered_until_it_expires_and_for_a_minute_at_most() -> None:
-    assert _until(1030.0, 1000.0) == 1030.0
-    assert _until(5000.0, 1000.0) == 1060.0
+@pytest.mark.parametrize(("lifetime", "remembered"), [(600, 60), (30, 30)])
+async def test_a_token_is_remembered_until_it_expires_and_for_a_minute_at_most(
+    start_gateway: StartGateway, provider: Provider, monkeypatch: pytest.MonkeyPatch, lifetime: int, remembered: int
+) -> None:
+    verified: list[str] = []
+    verifies = Key.verifies
+
+    def counting(key: Key, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
+        verified.append(algorithm)
+        return verifies(key, algorithm, signing_input, signature)
+
+    monkeypatch.setattr(Key, "verifies", counting)
+    clock = MovingClock()
+    async with start_gateway(clock=clock.clock) as gateway:
+        token = provider.token(exp=int(time.time()) + lifetime)
+        for passed, verifications in [(0, 1), (remembered - 2, 1), (3, 2)]:
+            clock.move(passed)
+            assert (await get(gateway, f"Bearer {token}")).status_code == 200
+            assert len(verified) == verifications
 
 
 async def test_a_token_that_is_remembered_still_expires(start_gateway: StartGateway, provider: Provider) -> None:

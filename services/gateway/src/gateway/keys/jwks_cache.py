@@ -4,10 +4,9 @@ import asyncio
 import logging
 import random
 
-from cachetools import TTLCache
-
 from gateway.auth_errors import invalid_token, keys_unavailable
 from gateway.clock import SYSTEM, Clock
+from gateway.expiring_lru import ExpiringLRU
 from gateway.keys.jwks import Key
 from gateway.keys.jwks_fetch import FetchedJwks, JwksFetcher, JwksFetchError
 from gateway.metrics import Metrics
@@ -38,9 +37,7 @@ class JwksCache:
         self._confirmed = -STALE_SECONDS
         self._last_fetch_failed = True
         self._asked_for_unknown = -UNKNOWN_KID_INTERVAL_SECONDS
-        self._unknown: TTLCache[str, None] = TTLCache(
-            REMEMBERED_UNKNOWN_KIDS, UNKNOWN_KID_SECONDS, timer=clock.monotonic
-        )
+        self._unknown: ExpiringLRU[str, bool] = ExpiringLRU(REMEMBERED_UNKNOWN_KIDS, clock.monotonic)
         self._fetching: asyncio.Task[bool] | None = None
         metrics.jwks_age.labels(issuer).set_function(self.age)
         metrics.jwks_stale.labels(issuer).set_function(lambda: self.age() > self._fresh_seconds)
@@ -75,7 +72,7 @@ class JwksCache:
             key = self._keys.get(kid)
             if key is not None:
                 return key
-            if kid in self._unknown:
+            if self._unknown.get(kid):
                 raise invalid_token("unknown_key")
         return await self._ask_for(kid)
 
@@ -86,7 +83,7 @@ class JwksCache:
             if answered and key is not None:
                 return key
             if answered:
-                self._unknown[kid] = None
+                self._unknown.put(kid, value=True, seconds=UNKNOWN_KID_SECONDS)
         elif not self._last_fetch_failed:
             raise invalid_token("unknown_key")
         else:

@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from cachetools import LRUCache
-
 from gateway.auth_errors import revoked, too_many_failures
+from gateway.expiring_lru import ExpiringLRU
 from gateway.limits.gcra import MICROSECONDS, Verdict
 from gateway.limits.local_limits import LocalLimits
 from gateway.limits.policy import AUTH_FAILURE, USER, USER_WRITE, Policy
@@ -55,7 +54,7 @@ class Limiter:
         self._on_redis_failure = on_redis_failure
         self._metrics = metrics
         self._clock = clock
-        self._denials: LRUCache[tuple[str, str], _Denial] = LRUCache(REMEMBERED_DENIALS)
+        self._denials: ExpiringLRU[tuple[str, str], _Denial] = ExpiringLRU(REMEMBERED_DENIALS, clock)
 
     async def admit(self, bearer: Bearer, *, write: bool) -> Headers:
         """Charge one request of this user, whose token must not be revoked.
@@ -119,7 +118,8 @@ class Limiter:
     def _remember_denials(self, subject: str, verdicts: Sequence[Verdict]) -> None:
         for verdict in verdicts:
             if not verdict.allowed:
-                self._denials[verdict.policy.name, subject] = _Denial(verdict, self._clock())
+                denial = _Denial(verdict, self._clock())
+                self._denials.put((verdict.policy.name, subject), denial, verdict.retry / MICROSECONDS)
 
     def _remembered_denials(self, check: LimitCheck) -> list[Verdict]:
         if not self._denials:

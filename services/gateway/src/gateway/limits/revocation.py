@@ -3,11 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from cachetools import LRUCache
 from redis.asyncio import Redis
 
+from gateway.expiring_lru import ExpiringLRU
 from gateway.limits.redis_command import CheckResult, revocation_keys
 from gateway.token.claims import LEEWAY_SECONDS, Bearer
 
@@ -19,35 +18,27 @@ return redis.call('SET', KEYS[1], string.format('%.0f', math.max(held, tonumber(
 """
 
 
-class _Known(NamedTuple):
-    until: int
-    forgotten: float
-
-
 class RevocationMemory:
     """What this process was told, for as long as a token could have lived; it serves while Redis is away."""
 
     def __init__(self, max_lifetime: int, clock: Callable[[], float] = time.monotonic) -> None:
         """`max_lifetime` of a token in seconds."""
         self._seconds = max_lifetime + LEEWAY_SECONDS
-        self._clock = clock
-        self._users: LRUCache[str, _Known] = LRUCache(REMEMBERED_REVOCATIONS)
-        self._tokens: LRUCache[tuple[str, str], _Known] = LRUCache(REMEMBERED_REVOCATIONS)
+        self._users: ExpiringLRU[str, int] = ExpiringLRU(REMEMBERED_REVOCATIONS, clock)
+        self._tokens: ExpiringLRU[tuple[str, str], bool] = ExpiringLRU(REMEMBERED_REVOCATIONS, clock)
 
     def holds(self, bearer: Bearer) -> bool:
         """Whether this token is known to be revoked."""
-        user = self._users.get(bearer.user_id)
-        if user is not None and int(bearer.issued or 0) <= user.until and self._clock() < user.forgotten:
+        until = self._users.get(bearer.user_id)
+        if until is not None and int(bearer.issued or 0) <= until:
             return True
-        token = None if bearer.token_id is None else self._tokens.get((bearer.user_id, bearer.token_id))
-        return token is not None and self._clock() < token.forgotten
+        return bearer.token_id is not None and self._tokens.get((bearer.user_id, bearer.token_id)) is not None
 
     def learn(self, bearer: Bearer, result: CheckResult) -> None:
-        forgotten = self._clock() + self._seconds
         if result.revoked_until is not None:
-            self._users[bearer.user_id] = _Known(result.revoked_until, forgotten)
+            self._users.put(bearer.user_id, result.revoked_until, self._seconds)
         elif result.token_revoked and bearer.token_id is not None:
-            self._tokens[bearer.user_id, bearer.token_id] = _Known(0, forgotten)
+            self._tokens.put((bearer.user_id, bearer.token_id), value=True, seconds=self._seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cachetools import LRUCache
-
 from gateway.auth_errors import invalid_token
 from gateway.clock import SYSTEM, Clock
+from gateway.expiring_lru import ExpiringLRU
 from gateway.keys.jwks import Key
 from gateway.keys.jwks_cache import JwksCache
 from gateway.token import bearer, claims
@@ -32,8 +31,6 @@ class _Verified(NamedTuple):
     key: Key
     kid: str
     keys: JwksCache
-    until: float
-    """The Unix second up to which it is remembered."""
 
 
 class TokenVerifier:
@@ -42,7 +39,7 @@ class TokenVerifier:
     def __init__(self, issuers: Iterable[TrustedIssuer], clock: Clock = SYSTEM) -> None:
         self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
         self._clock = clock
-        self._remembered: LRUCache[bytes, _Verified] = LRUCache(REMEMBERED_TOKENS)
+        self._remembered: ExpiringLRU[bytes, _Verified] = ExpiringLRU(REMEMBERED_TOKENS, clock.wall)
 
     async def verify(self, token: bytes) -> Bearer:
         """Verify the signature, then the claims; a token seen within the last minute costs one look-up.
@@ -52,10 +49,11 @@ class TokenVerifier:
         """
         digest = hashlib.sha256(token).digest()
         known = self._remembered.get(digest)
-        if known is not None and self._clock.wall() < known.until and known.keys.holds(known.kid, known.key):
+        if known is not None and known.keys.holds(known.kid, known.key):
             return known.bearer
         verified = await self._verify(bearer.parse(token))
-        self._remembered[digest] = verified
+        seconds = min(REMEMBERED_SECONDS, verified.bearer.expires - self._clock.wall())
+        self._remembered.put(digest, verified, seconds)
         return verified.bearer
 
     async def _verify(self, parts: bearer.Parts) -> _Verified:
@@ -72,10 +70,5 @@ class TokenVerifier:
             raise invalid_token("algorithm")
         if not key.verifies(parts.algorithm, parts.signing_input, parts.signature):
             raise invalid_token("signature")
-        now = self._clock.wall()
-        checked = claims.check(parts.claims, issuer.rules, now)
-        return _Verified(checked, key, parts.kid, issuer.keys, _until(checked.expires, now))
-
-
-def _until(expires: float, now: float) -> float:
-    return min(expires, now + REMEMBERED_SECONDS)
+        checked = claims.check(parts.claims, issuer.rules, self._clock.wall())
+        return _Verified(checked, key, parts.kid, issuer.keys)
