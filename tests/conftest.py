@@ -8,6 +8,8 @@ import pytest
 
 from tests.pair import Pair, running_pair
 
+pytest.register_assert_rewrite("tests.end_to_end")
+
 
 @pytest.fixture(scope="session")
 def pair() -> Iterator[Pair]:

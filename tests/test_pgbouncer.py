@@ -18,9 +18,9 @@ from devtools.files import write_private
 from devtools.fixtures import Database
 from devtools.postgres import _disguise
 from devtools.processes import LOOPBACK, Child, free_port, wait_until
+from services.todos.tests.assertions import assert_unavailable, until_available
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, migrate_database, running
-from services.todos.tests.test_database import assert_unavailable, until_available
 from todos.http.routes import router
 
 BINARY = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")

@@ -13,8 +13,8 @@ from gateway.settings import Settings
 from runtime.serve import IN_FLIGHT_SECONDS
 from tests.deployment.composed import DOWN_SECONDS, UP_SECONDS, Composed, composed
 from tests.deployment.engine import ROOT, inspect, require_docker, run
+from tests.end_to_end import *  # noqa: F403 - each promise, kept by the containers
 from tests.pair import Pair
-from tests.test_end_to_end import *  # noqa: F403 - each of its promises, kept by the containers
 from todos.settings import MigrateSettings, PurgeSettings, ServeSettings
 
 RUNNING = ("gateway", "todos", "postgres", "redis", "idp")

@@ -118,7 +118,7 @@ def test_the_image_holds_no_tool_test_or_key(image: Image) -> None:
         PACKAGES + "pip-26.0.dist-info/METADATA",
         PACKAGES + "hatchling/build.py",
         PACKAGES + "devtools/idp.py",
-        PACKAGES + "todos/tests/test_walls.py",
+        PACKAGES + "todos/tests/test_todos.py",
         "app/tests/test_end_to_end.py",
         "app/.git/HEAD",
         "build/.env",

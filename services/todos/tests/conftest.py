@@ -8,6 +8,8 @@ import pytest
 from devtools.postgres import LocalPostgres
 from services.todos.tests.serving import DATABASE, Client, Running, migrate_database, running
 
+pytest.register_assert_rewrite("services.todos.tests.assertions")
+
 
 @pytest.fixture(scope="session")
 def migrated(postgres: LocalPostgres) -> Iterator[LocalPostgres]:

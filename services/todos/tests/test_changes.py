@@ -8,9 +8,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from services.todos.tests.assertions import assert_problem, path
 from services.todos.tests.following import Follower, held_versions, live_versions
 from services.todos.tests.serving import Client, running
-from services.todos.tests.test_todos import assert_problem, path
 
 
 async def changes(client: Client, since: str | None = None, limit: int | None = None) -> dict[str, Any]:

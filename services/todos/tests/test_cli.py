@@ -1,30 +1,15 @@
 """The console script."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from devtools.fixtures import Database
+from services.todos.tests.console import SCRIPT, environment, todos
 from services.todos.tests.serving import KEYS_TEXT, migrate_database
 from todos.cli import main
-
-SCRIPT = str(Path(sys.executable).parent / "todos")
-
-
-def environment(**settings: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TODOS_")}
-    return {**kept, **{f"TODOS_{name.upper()}": value for name, value in settings.items()}}
-
-
-def todos(command: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [SCRIPT, command], env=environment(**settings), capture_output=True, text=True, timeout=30, check=False
-    )
 
 
 @pytest.mark.parametrize("command", ["serve", "check", "migrate"])

@@ -19,8 +19,8 @@ import pytest
 from devtools.parts import answers
 from devtools.postgres import LocalPostgres
 from devtools.processes import LOOPBACK, Child, free_port, wait_until
+from services.todos.tests.console import SCRIPT, environment
 from services.todos.tests.serving import KEYS_TEXT, Client, migrate_database
-from services.todos.tests.test_cli import SCRIPT, environment
 
 ROUNDS = 2
 """Of each kind of crash."""

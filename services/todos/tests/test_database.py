@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
-import httpx
 import psycopg
 import pytest
 from psycopg.errors import DeadlockDetected
@@ -19,6 +18,7 @@ from devtools.postgres import LocalPostgres
 from runtime.logs import JsonFormatter
 from runtime.problems import ProblemError
 from runtime.serve import StartRefusedError
+from services.todos.tests.assertions import assert_unavailable, until_available
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, migrate_database, running
 from todos.database import user_session
@@ -29,18 +29,6 @@ from todos.domain.fields import TodoFields
 from todos.schema.check import check, open_when_fit
 from todos.store import statements
 from todos.store.repository import TodoRepository, not_found
-
-
-def assert_unavailable(answer: httpx.Response) -> None:
-    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable"), answer.text
-    assert int(answer.headers["retry-after"]) > 0
-
-
-async def until_available(client: Client) -> httpx.Response:
-    """Ask until the database is back; each request waits for a connection by itself."""
-    while (answer := await client.get("/v1/todos")).status_code == 503:
-        assert_unavailable(answer)
-    return answer
 
 
 async def test_reads_creations_and_deletions_are_one_round_trip_and_changes_two(database_url: str) -> None:

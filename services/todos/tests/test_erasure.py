@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from devtools.fixtures import Database
+from services.todos.tests.assertions import assert_problem, in_milliseconds, path
 from services.todos.tests.serving import Client, Running, migrate_database, running
-from services.todos.tests.test_todos import assert_problem, in_milliseconds, path
 from todos.schema.models import TABLES
 
 FAR_AHEAD = 10**15

@@ -8,9 +8,9 @@ import httpx
 import psycopg
 import pytest
 
+from services.todos.tests.assertions import assert_problem, path
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, running
-from services.todos.tests.test_todos import assert_problem, path
 from todos.schema.limits import QUOTA
 
 BODY = b'{"title": "once"}'

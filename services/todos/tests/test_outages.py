@@ -15,9 +15,9 @@ import pytest
 from devtools.fixtures import Database as EmptyDatabase
 from devtools.postgres import LocalPostgres
 from runtime.logs import JsonFormatter
+from services.todos.tests.assertions import assert_unavailable, until_available
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, migrate_database, running
-from services.todos.tests.test_database import assert_unavailable, until_available
 from todos.database.pool import ACQUIRE_SECONDS
 from todos.database.user_session import GRACE_SECONDS
 

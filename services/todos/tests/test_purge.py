@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from devtools.fixtures import Database
 from devtools.postgres import LocalPostgres
+from services.todos.tests.assertions import assert_problem, path
+from services.todos.tests.console import todos
 from services.todos.tests.serving import Client, migrate_database, running
-from services.todos.tests.test_cli import todos
-from services.todos.tests.test_todos import assert_problem, path
 from todos.schema.migrate import MigrationError, migrate
 from todos.schema.purge import PurgeError, purge
 from todos.settings import MigrateSettings, PurgeSettings

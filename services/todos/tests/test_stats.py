@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from services.todos.tests.assertions import assert_problem, path
 from services.todos.tests.serving import Client
-from services.todos.tests.test_todos import assert_problem, path
 from todos.store import stats
 
 NOTHING = {

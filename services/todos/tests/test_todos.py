@@ -1,15 +1,13 @@
 """One todo, from its creation to its deletion."""
 
 import json
-from datetime import datetime
-from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import psycopg
 import pytest
 
 from runtime import logs
+from services.todos.tests.assertions import assert_problem, in_milliseconds, path
 from services.todos.tests.serving import Client, Running
 from todos.schema.limits import QUOTA
 
@@ -30,19 +28,6 @@ FIELDS = [
     *("id", "url", "title", "description", "completed", "priority", "tags", "due_date", "timezone"),
     *("recurrence", "order", "completed_at", "created_at", "updated_at", "deleted_at", "next_id", "version"),
 ]
-
-
-def path(todo: dict[str, Any]) -> str:
-    return f"/v1/todos/{todo['id']}"
-
-
-def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
-    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    assert answer.json()["status"] == status
-    assert answer.json()["type"] == "about:blank"
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.json()["instance"] == f"urn:uuid:{answer.headers['x-request-id']}"
 
 
 async def test_a_created_todo_has_defaults_an_address_and_a_version(alice: Client) -> None:
@@ -218,10 +203,6 @@ async def test_each_change_takes_the_next_number_of_its_user(alice: Client, bob:
     first = one["version"]
     assert [two["version"], patched["version"], three["version"]] == [first + 1, first + 2, first + 4]
     assert abs(first - in_milliseconds(one["created_at"])) < 1000
-
-
-def in_milliseconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp() * 1000
 
 
 async def test_conditions_on_writes_are_judged_after_body_and_existence(alice: Client) -> None:

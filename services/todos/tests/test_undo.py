@@ -6,9 +6,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from services.todos.tests.assertions import assert_problem, path
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, running
-from services.todos.tests.test_todos import assert_problem, path
 from todos.schema.limits import QUOTA
 
 

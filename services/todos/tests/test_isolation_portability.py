@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
+from services.todos.tests.isolation import without_first_wall
 from services.todos.tests.serving import Client
-from services.todos.tests.test_isolation import without_first_wall
 from todos.database.command import Statement
 from todos.portability import export, import_
 from todos.store import statements

@@ -2,7 +2,6 @@
 
 import ast
 import asyncio
-import dataclasses
 import inspect
 import itertools
 import json
@@ -17,6 +16,7 @@ from pydantic import SecretStr
 
 import todos
 from runtime.problems import ProblemError
+from services.todos.tests.isolation import without_first_wall
 from services.todos.tests.serving import Client
 from todos.database.command import Command, Statement
 from todos.database.pool import Database, open_database
@@ -46,14 +46,6 @@ def every_statement() -> list[Statement[object]]:
     fixed = [value for value in vars(statements).values() if isinstance(value, Statement)]
     assert len(fixed) >= 9
     return [*fixed, *listed]
-
-
-def without_first_wall[Row](statement: Statement[Row]) -> Statement[Row]:
-    number = statement.names.index("user_id") + 1
-    sql = statement.sql.decode()
-    for table in TABLES:
-        sql = sql.replace(f"{table}.user_id = ${number}::VARCHAR", f"${number}::VARCHAR IS NOT NULL")
-    return dataclasses.replace(statement, sql=sql.encode())
 
 
 @pytest.fixture

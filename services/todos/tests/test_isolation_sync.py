@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from runtime.problems import ProblemError
+from services.todos.tests.assertions import path
+from services.todos.tests.isolation import without_first_wall
 from services.todos.tests.serving import Client
-from services.todos.tests.test_isolation import without_first_wall
-from services.todos.tests.test_todos import path
 from todos.database.command import Statement
 from todos.database.pool import Database, open_database
 from todos.database.user_session import UserSession
