@@ -9,6 +9,7 @@ from zoneinfo import available_timezones, reset_tzpath
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from todos.domain import due_date, recurrence_rule
+from todos.domain.occurrences import can_occur
 
 reset_tzpath(to=[])  # every replica reckons by the tzdata package, whatever its image holds
 
@@ -76,13 +77,20 @@ def _due_date(value: object) -> date | datetime | None:
     return due_date.parse(value)
 
 
+def _recurrence(text: str) -> str:
+    rule = recurrence_rule.parse(text)
+    if not can_occur(rule):
+        raise ValueError("names days that never occur")
+    return str(rule)
+
+
 Title = Annotated[str, BeforeValidator(_trimmed), Field(min_length=1, max_length=200), AfterValidator(_single_line)]
 Description = Annotated[str, Field(max_length=10_000), AfterValidator(_multi_line)]
 Tag = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_single_line), AfterValidator(_without_comma)]
 Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_distinct)]
 DueDate = Annotated[date | datetime | None, PlainValidator(_due_date)]
 Timezone = Annotated[str, AfterValidator(_known_timezone)]
-Recurrence = Annotated[str, AfterValidator(recurrence_rule.canonical)] | None
+Recurrence = Annotated[str, AfterValidator(_recurrence)] | None
 Order = Annotated[int, Field(ge=INT32.start, lt=INT32.stop)]
 
 

@@ -1,24 +1,30 @@
-"""When a recurring todo is due next: dateutil expands a period of the rule, and no rule is searched for long."""
+"""When a recurring todo is due next (RFC 5545 section 3.3.10), by a search that is bounded for every rule.
+
+Our own, since a rule of whole days is a filter over the days of one period, and dateutil searches to the year 9999
+where a filter lets nothing through, and takes plain and numbered weekdays together for their intersection.
+"""
 
 import calendar
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from itertools import count
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from dateutil import rrule
-
 from todos.domain import due_date
 from todos.domain.recurrence_rule import Rule
 
-LONGEST_SEARCH = 4800
-"""Periods looked at before a rule counts as used up: the months after which the Gregorian calendar repeats."""
+_CYCLE_YEARS, _CYCLE_MONTHS, _CYCLE_WEEKS = 400, 4800, 20_871
+"""After so many periods the Gregorian calendar repeats: what has not occurred by then never does."""
 
-_BEYOND_THE_CALENDAR = 12 * MAXYEAR
-_WEEKS_OF = {"MONTHLY": 5, "YEARLY": 53}
 _CLOCKS_MARGIN = timedelta(days=2)
 """No change of clocks skips more than a day."""
+
+_WEEK = 7
+_LAST_ORDINAL = date.max.toordinal()
 
 
 class Occurrence(NamedTuple):
@@ -36,13 +42,14 @@ class Occurrence(NamedTuple):
 def next_occurrence(
     rule: Rule, due: date | datetime, timezone: str, wall: datetime | None, now: datetime
 ) -> Occurrence | None:
-    """The first occurrence after both `due` and `now`; None where the rule has none left.
+    """The first occurrence after `due` that is not overdue at `now`; None where the rule has none left.
 
-    Occurrences are reckoned on the clocks of `timezone`: a local time that comes twice is the first of the two, and
-    one that is skipped is read with the offset before the gap (RFC 5545 section 3.3.5).
+    A moment is overdue once it has come, a day once it is over in `timezone`. Occurrences follow the clocks of
+    `timezone`: a local time that comes twice is the first of the two, and one that is skipped is read with the
+    offset before the gap (RFC 5545 section 3.3.5).
 
     Args:
-        rule: whose `count` is not looked at.
+        rule: its `count` is ignored.
         due: where the series has come to, a date or a moment in UTC.
         timezone: an IANA name.
         wall: of the occurrence that `due` is.
@@ -54,14 +61,22 @@ def next_occurrence(
         earliest = (now.astimezone(zone).replace(tzinfo=None) - _CLOCKS_MARGIN).date()
         for day in _days(rule, local.date() if local else due, earliest):
             found = _on(day, local.time() if local else None, zone)
-            moment = due_date.resolve(found.due, timezone)[1]
             if rule.until is not None and found.due > rule.until:
                 return None
-            if moment is not None and moment > now and found.due > due:
+            if found.due > due and not _is_overdue(found.due, timezone, now):
                 return found
     except (OverflowError, ValueError):  # beyond the years 1 to 9999
         return None
     return None
+
+
+def _is_overdue(due: date | datetime, timezone: str, now: datetime) -> bool:
+    if isinstance(due, datetime):
+        return due <= now
+    if due == date.max:
+        return False
+    _, midnight = due_date.resolve(due + timedelta(days=1), timezone)
+    return midnight is not None and midnight <= now
 
 
 def _on(day: date, at: time | None, zone: ZoneInfo) -> Occurrence:
@@ -75,90 +90,130 @@ def _on(day: date, at: time | None, zone: ZoneInfo) -> Occurrence:
 
 def _days(rule: Rule, base: date, earliest: date) -> Iterator[date]:
     """The days of the series that `base` belongs to, after it and not before `earliest`, in order."""
-    if rule.freq == "DAILY":
-        days = _by_the_day(rule, base, earliest)
-    elif rule.freq == "WEEKLY":
-        days = _by_the_week(rule, base, earliest)
-    elif rule.freq == "MONTHLY":
-        days = _by_the_month(rule, base, earliest)
-    else:
-        days = _by_the_year(rule, base, earliest)
-    return (day for day in days if day > base and day >= earliest)
+    periods: dict[str, Callable[[Rule, date, date], Iterator[date]]] = {
+        "DAILY": _by_the_day,
+        "WEEKLY": _by_the_week,
+        "MONTHLY": _by_the_month,
+        "YEARLY": _by_the_year,
+    }
+    return (day for day in periods[rule.freq](_explicit(rule, base), base, earliest) if day > base and day >= earliest)
+
+
+def _explicit(rule: Rule, base: date) -> Rule:
+    """The rule with what it leaves to its start (RFC 5545 section 3.3.10, the part before its examples)."""
+    if rule.by_day or rule.by_month_day or rule.freq == "DAILY":
+        return rule
+    if rule.freq == "WEEKLY":
+        return replace(rule, by_day=((base.weekday(), 0),))
+    if rule.freq == "YEARLY":
+        rule = replace(rule, by_month=rule.by_month or (base.month,))
+    return replace(rule, by_month_day=(base.day,))
 
 
 def _by_the_day(rule: Rule, base: date, earliest: date) -> Iterator[date]:
-    if not (rule.by_day or rule.by_month_day):
+    if not (rule.by_month or rule.by_day or rule.by_month_day):
         skipped = max(0, (earliest - base).days // rule.interval) * rule.interval
         for ahead in count(skipped, rule.interval):
             yield base + timedelta(days=ahead)
-    every = Rule("MONTHLY", by_day=rule.by_day, by_month_day=rule.by_month_day)
-    for day in _by_the_month(every, base, earliest):
+    every_day = replace(rule, freq="MONTHLY", interval=1, by_set_pos=())
+    for day in _by_the_month(every_day, base, earliest):
         if (day - base).days % rule.interval == 0:
             yield day
 
 
 def _by_the_week(rule: Rule, base: date, earliest: date) -> Iterator[date]:
-    steps = max(0, (earliest - base).days // 7 // rule.interval)
-    start = base + timedelta(weeks=steps * rule.interval)
-    series = rrule.rrule(
-        rrule.WEEKLY,
-        dtstart=_midnight(start),
-        interval=rule.interval,
-        byweekday=[day for day, _ in rule.by_day] or None,
-    )
-    return (day.date() for day in series)
+    start = base.toordinal() - (base.weekday() - rule.week_start) % _WEEK
+    step = _WEEK * rule.interval
+    start += max(0, (earliest.toordinal() - start) // step) * step
+    for first in range(start, start + step * _periods(_CYCLE_WEEKS, rule), step):
+        ordinals = range(max(1, first), min(first + _WEEK, _LAST_ORDINAL + 1))
+        yield from _picked(rule, [date.fromordinal(ordinal) for ordinal in ordinals])
+        if first > _LAST_ORDINAL:
+            return
 
 
 def _by_the_month(rule: Rule, base: date, earliest: date) -> Iterator[date]:
-    if not (rule.by_day or rule.by_month_day):
-        rule = Rule("MONTHLY", rule.interval, by_month_day=(base.day,))
-    known: dict[tuple[int, int], Sequence[int]] = {}
+    known: dict[tuple[int, int, int], Sequence[int]] = {}
     first = base.year * 12 + base.month - 1
-    ahead = earliest.year * 12 + earliest.month - 1 - first
-    for step in range(LONGEST_SEARCH):
-        year, month = divmod(first + (max(0, ahead // rule.interval) + step) * rule.interval, 12)
+    skipped = max(0, (earliest.year * 12 + earliest.month - 1 - first) // rule.interval)
+    for step in range(skipped, skipped + _periods(_CYCLE_MONTHS, rule)):
+        year, month = divmod(first + step * rule.interval, 12)
         if year > MAXYEAR:
             return
         start = date(year, month + 1, 1)
-        kind = calendar.monthrange(year, month + 1)
+        kind = (month, *calendar.monthrange(year, month + 1))
         if kind not in known:
-            known[kind] = _expanded(rule, start, None)
+            known[kind] = _offsets(rule, start, kind[-1])
         yield from (start + timedelta(days=offset) for offset in known[kind])
 
 
 def _by_the_year(rule: Rule, base: date, earliest: date) -> Iterator[date]:
-    by_month = None
-    if not (rule.by_day or rule.by_month_day):
-        rule, by_month = Rule("YEARLY", rule.interval, by_month_day=(base.day,)), base.month
     known: dict[tuple[int, bool], Sequence[int]] = {}
-    skipped = max(0, (earliest.year - base.year) // rule.interval) * rule.interval
-    for year in range(base.year + skipped, MAXYEAR + 1, rule.interval):
+    first = base.year + max(0, (earliest.year - base.year) // rule.interval) * rule.interval
+    for year in range(first, min(MAXYEAR + 1, first + _periods(_CYCLE_YEARS, rule) * rule.interval), rule.interval):
         start = date(year, 1, 1)
         kind = start.weekday(), calendar.isleap(year)
         if kind not in known:
-            known[kind] = _expanded(rule, start, by_month)
+            known[kind] = _offsets(rule, start, 365 + kind[1])
         yield from (start + timedelta(days=offset) for offset in known[kind])
 
 
-def _expanded(rule: Rule, start: date, by_month: int | None) -> Sequence[int]:
-    """The days of the one period that begins at `start`, counted from there."""
-    # by itself dateutil would go on until the year 9999 for a rule without occurrences, for a second or more
-    period = rrule.rrule(
-        rrule.MONTHLY if rule.freq == "MONTHLY" else rrule.YEARLY,
-        dtstart=_midnight(start),
-        interval=_BEYOND_THE_CALENDAR,
-        bymonth=by_month,
-        bymonthday=rule.by_month_day or None,
-        byweekday=_weekdays(rule) or None,
-    )
-    return [(day.date() - start).days for day in period]
+def _periods(cycle: int, rule: Rule) -> int:
+    """How many periods of the rule there are before the calendar repeats; one more, as the first may be begun."""
+    return cycle // math.gcd(cycle, rule.interval) + 1
 
 
-def _weekdays(rule: Rule) -> list[rrule.weekday]:
-    """`BYDAY` for dateutil, which takes plain and numbered days together for their intersection, not their union."""
-    every = range(1, _WEEKS_OF[rule.freq] + 1) if any(ordinal for _, ordinal in rule.by_day) else (None,)
-    return [rrule.weekday(day, number) for day, ordinal in rule.by_day for number in ((ordinal,) if ordinal else every)]
+def _offsets(rule: Rule, start: date, length: int) -> Sequence[int]:
+    days = [date.fromordinal(ordinal) for ordinal in range(start.toordinal(), start.toordinal() + length)]
+    return [(day - start).days for day in _picked(rule, days)]
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time())
+def _picked(rule: Rule, period: Iterable[date]) -> Sequence[date]:
+    """The days of one period that the rule picks."""
+    weekdays: dict[int, set[int]] = {}
+    for weekday, ordinal in rule.by_day:
+        weekdays.setdefault(weekday, set()).add(ordinal)
+    days = [day for day in period if _fits(rule, weekdays, day)]
+    if not rule.by_set_pos:
+        return days
+    indices = {position - 1 if position > 0 else len(days) + position for position in rule.by_set_pos}
+    return [days[index] for index in sorted(indices) if 0 <= index < len(days)]
+
+
+def _fits(rule: Rule, weekdays: dict[int, set[int]], day: date) -> bool:
+    if rule.by_month and day.month not in rule.by_month:
+        return False
+    if rule.by_month_day:
+        from_end = day.day - calendar.monthrange(day.year, day.month)[1] - 1
+        if day.day not in rule.by_month_day and from_end not in rule.by_month_day:
+            return False
+    if not weekdays:
+        return True
+    ordinals = weekdays.get(day.weekday())
+    return ordinals is not None and (0 in ordinals or not ordinals.isdisjoint(_ordinals(rule, day)))
+
+
+def _ordinals(rule: Rule, day: date) -> tuple[int, int]:
+    """Which of its weekdays a day is, from the start and from the end of its month, or of its year."""
+    if rule.freq == "YEARLY" and not rule.by_month:
+        index, length = day.timetuple().tm_yday - 1, 365 + calendar.isleap(day.year)
+    else:
+        index, length = day.day - 1, calendar.monthrange(day.year, day.month)[1]
+    return index // _WEEK + 1, -((length - 1 - index) // _WEEK) - 1
+
+
+@lru_cache(maxsize=1024)
+def can_occur(rule: Rule) -> bool:
+    """Whether there is a day, whatever the start, that the rule picks; its `interval` and end are ignored."""
+    if not (rule.by_day or rule.by_month_day or rule.by_set_pos):
+        return True
+    if rule.freq == "WEEKLY":
+        largest = len({weekday for weekday, _ in rule.by_day}) or 1
+        return not rule.by_set_pos or min(map(abs, rule.by_set_pos)) <= largest
+    if rule.freq == "DAILY":
+        if rule.by_set_pos and {1, -1}.isdisjoint(rule.by_set_pos):
+            return False
+        rule = replace(rule, freq="MONTHLY", by_set_pos=())
+    endless = _explicit(replace(rule, interval=1, count=None, until=None), date(2000, 1, 1))
+    search = _by_the_year if rule.freq == "YEARLY" else _by_the_month
+    return next(search(endless, date(2000, 1, 1), date(2000, 1, 1)), None) is not None

@@ -13,12 +13,13 @@ MAX_INTERVAL = 999
 MAX_COUNT = 9999
 
 _BY_DAY = re.compile(rf"([+-]?[0-9]{{1,2}})?({'|'.join(WEEKDAYS)})")
-_BY_MONTH_DAY = re.compile(r"[+-]?[0-9]{1,2}")
+_SIGNED_NUMBER = re.compile(r"[+-]?[0-9]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _UNTIL_DATE = re.compile(r"[0-9]{8}")
 _UNTIL_MOMENT = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _WEEKS_OF_A_YEAR = 53
 _DAYS_OF_A_MONTH = 31
+_DAYS_OF_A_YEAR = 366
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,22 @@ class Rule:
     """A rule; `str` gives its canonical form.
 
     Attributes:
+        by_month: months from 1 for January.
         by_day: pairs of a weekday, 0 for Monday, and its ordinal in the period, 0 for each.
         by_month_day: days of the month, negative ones from its end.
+        by_set_pos: which of the days of one period, negative ones from its end.
+        week_start: the weekday that a week begins with, 0 for Monday.
         count: how many todos it still makes, the one that carries it included.
         until: the last day, or the last moment in UTC, that it may reach.
     """
 
     freq: Frequency
     interval: int = 1
+    by_month: tuple[int, ...] = ()
     by_day: tuple[tuple[int, int], ...] = ()
     by_month_day: tuple[int, ...] = ()
+    by_set_pos: tuple[int, ...] = ()
+    week_start: int = 0
     count: int | None = None
     until: date | datetime | None = None
 
@@ -43,10 +50,16 @@ class Rule:
         parts = [f"FREQ={self.freq}"]
         if self.interval != 1:
             parts.append(f"INTERVAL={self.interval}")
+        if self.by_month:
+            parts.append("BYMONTH=" + ",".join(map(str, self.by_month)))
         if self.by_day:
             parts.append("BYDAY=" + ",".join(f"{ordinal or ''}{WEEKDAYS[day]}" for day, ordinal in self.by_day))
         if self.by_month_day:
             parts.append("BYMONTHDAY=" + ",".join(map(str, self.by_month_day)))
+        if self.by_set_pos:
+            parts.append("BYSETPOS=" + ",".join(map(str, self.by_set_pos)))
+        if self.week_start:
+            parts.append(f"WKST={WEEKDAYS[self.week_start]}")
         if self.count is not None:
             parts.append(f"COUNT={self.count}")
         if isinstance(self.until, datetime):
@@ -106,6 +119,8 @@ def _consistent(rule: Rule) -> Rule:
         raise ValueError("has both COUNT and UNTIL")
     if rule.freq == "WEEKLY" and rule.by_month_day:
         raise ValueError("has BYMONTHDAY, which FREQ=WEEKLY does not take")
+    if rule.by_set_pos and not (rule.by_month or rule.by_day or rule.by_month_day):
+        raise ValueError("has BYSETPOS without another BY part to pick from")
     if rule.freq in ("DAILY", "WEEKLY") and any(ordinal for _, ordinal in rule.by_day):
         raise ValueError("has a numbered BYDAY, which only FREQ=MONTHLY and FREQ=YEARLY take")
     return rule
@@ -137,11 +152,20 @@ def _weekday(text: str) -> tuple[int, int]:
     return WEEKDAYS.index(found[2]), int(found[1] or 0)
 
 
-def _by_month_day(text: str) -> tuple[int, ...]:
-    items = text.split(",")
-    if not all(_BY_MONTH_DAY.fullmatch(item) and 1 <= abs(int(item)) <= _DAYS_OF_A_MONTH for item in items):
-        raise ValueError("has a BYMONTHDAY that is no list of days from 1 to 31 or -31 to -1")
-    return tuple(sorted({int(item) for item in items}))
+def _numbers(name: str, allowed: range, described: str) -> Callable[[str], tuple[int, ...]]:
+    def read(text: str) -> tuple[int, ...]:
+        items = text.split(",")
+        if not all(_SIGNED_NUMBER.fullmatch(item) and int(item) in allowed and int(item) for item in items):
+            raise ValueError(f"has a {name} that is no list of {described}")
+        return tuple(sorted({int(item) for item in items}))
+
+    return read
+
+
+def _week_start(text: str) -> int:
+    if text not in WEEKDAYS:
+        raise ValueError("has a WKST that is no weekday")
+    return WEEKDAYS.index(text)
 
 
 def _until(text: str) -> date | datetime:
@@ -159,16 +183,26 @@ _BASIC_FORMAT = str.maketrans("", "", "-:")
 _READERS: dict[str, Callable[[str], object]] = {
     "FREQ": _frequency,
     "INTERVAL": _number("an INTERVAL", MAX_INTERVAL),
+    "BYMONTH": _numbers("BYMONTH", range(1, 13), "months from 1 to 12"),
     "BYDAY": _by_day,
-    "BYMONTHDAY": _by_month_day,
+    "BYMONTHDAY": _numbers(
+        "BYMONTHDAY", range(-_DAYS_OF_A_MONTH, _DAYS_OF_A_MONTH + 1), "days from 1 to 31 or -31 to -1"
+    ),
+    "BYSETPOS": _numbers(
+        "BYSETPOS", range(-_DAYS_OF_A_YEAR, _DAYS_OF_A_YEAR + 1), "numbers from 1 to 366 or -366 to -1"
+    ),
+    "WKST": _week_start,
     "COUNT": _number("a COUNT", MAX_COUNT),
     "UNTIL": _until,
 }
 _FIELDS = {
     "FREQ": "freq",
     "INTERVAL": "interval",
+    "BYMONTH": "by_month",
     "BYDAY": "by_day",
     "BYMONTHDAY": "by_month_day",
+    "BYSETPOS": "by_set_pos",
+    "WKST": "week_start",
     "COUNT": "count",
     "UNTIL": "until",
 }
