@@ -73,11 +73,29 @@ async def test_the_completed_one_and_its_successor_take_a_number_each(alice: Cli
     assert (await alice.create())["version"] == todo["version"] + 3
 
 
-async def test_an_overdue_one_is_followed_by_the_first_occurrence_after_now(alice: Client) -> None:
+async def test_an_overdue_one_is_followed_by_the_first_occurrence_that_is_not_overdue(alice: Client) -> None:
     todo = await alice.create(due_date="2001-01-01", recurrence="FREQ=DAILY")
+    today = datetime.now(UTC).date()
     following = await read(alice, (await change(alice, todo, completed=True))["next_id"])
-    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    assert date.fromisoformat(following["due_date"]) in (tomorrow, tomorrow - timedelta(days=1))
+    assert today <= date.fromisoformat(following["due_date"]) <= datetime.now(UTC).date()
+
+
+async def test_the_last_day_of_a_rule_comes_though_the_day_before_is_ticked_on_it(alice: Client) -> None:
+    today = datetime.now(UTC).date()
+    yesterday = today - timedelta(days=1)
+    rule = f"FREQ=DAILY;UNTIL={datetime.now(UTC).date() + timedelta(days=1):%Y%m%d}"
+    todo = await alice.create(due_date=yesterday.isoformat(), recurrence=rule)
+    following = await read(alice, (await change(alice, todo, completed=True))["next_id"])
+    assert today <= date.fromisoformat(following["due_date"]) <= datetime.now(UTC).date()
+
+
+async def test_a_rule_that_never_occurs_is_refused_and_one_that_ends_completes(alice: Client) -> None:
+    body = {"title": "x", "due_date": "2026-01-01", "recurrence": "FREQ=MONTHLY;BYDAY=53MO"}
+    answer = await alice.send("POST", "/v1/todos", json_body=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/recurrence")
+    seldom = "FREQ=YEARLY;INTERVAL=4;BYMONTH=2;BYMONTHDAY=29"
+    todo = await alice.create(due_date="2026-01-01", recurrence=seldom)
+    assert (await change(alice, todo, completed=True))["next_id"] is None
 
 
 async def test_one_done_early_is_followed_by_the_first_occurrence_after_its_due_date(alice: Client) -> None:
