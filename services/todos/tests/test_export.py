@@ -2,15 +2,18 @@
 
 import csv
 import io
+import itertools
 import re
 from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
 from typing import Any
 from uuid import uuid4
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import httpx
 import pytest
 import vobject
+from dateutil.rrule import rrulestr
 from dateutil.tz import tzical
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -42,14 +45,7 @@ def sheet_of(answer: httpx.Response) -> list[dict[str, str]]:
 def calendar_of(answer: httpx.Response) -> list[Any]:
     assert answer.status_code == 200, answer.text
     read = vobject.readOne(answer.content.decode())
-    zones = tzical(io.StringIO(answer.content.decode()))
-    found = list(read.contents.get("vtodo", []))
-    for todo in found:
-        for times in (*todo.contents.get("due", ()), *todo.contents.get("dtstart", ())):
-            # vobject cannot read a VTIMEZONE with RDATE; dateutil can
-            if "X-VOBJ-ORIGINAL-TZID" in times.params:
-                times.value = times.value.replace(tzinfo=zones.get(times.params["X-VOBJ-ORIGINAL-TZID"][0]))
-    return found
+    return list(read.contents.get("vtodo", []))
 
 
 @pytest.mark.parametrize(
@@ -305,12 +301,13 @@ def assert_due(todo: dict[str, Any], found: Any) -> None:
         assert "due" not in found.contents
         return
     due = found.due.value
+    goes_on = bool(todo["recurrence"]) and not todo["completed"]
     if "T" not in todo["due_date"]:
         assert due == date.fromisoformat(todo["due_date"])
-    elif not todo["recurrence"]:
+    elif not goes_on:
         assert due.astimezone(UTC) == moment(todo["due_date"]), todo
-    assert ("rrule" in found.contents) == ("dtstart" in found.contents) == bool(todo["recurrence"])
-    if todo["recurrence"]:
+    assert ("rrule" in found.contents) == ("dtstart" in found.contents) == goes_on
+    if goes_on:
         assert found.dtstart.value == due
         assert set(found.rrule.value.split(";")) == set(todo["recurrence"].split(";"))
 
@@ -355,14 +352,21 @@ async def test_the_calendar_has_the_properties_of_the_contract(alice: Client) ->
         "DESCRIPTION:x",
         "STATUS:COMPLETED",
         f"COMPLETED:{stamp('completed_at')}",
+        "PERCENT-COMPLETE:100",
         "PRIORITY:1",
         r"CATEGORIES:home,a\;b",
         "DUE;TZID=Europe/Berlin:20260301T180000",
-        "DTSTART;TZID=Europe/Berlin:20260301T180000",
-        "RRULE:FREQ=WEEKLY;BYDAY=SU",
         f"CREATED:{stamp('created_at')}",
         f"LAST-MODIFIED:{stamp('updated_at')}",
     }
+
+
+async def test_the_open_one_of_a_series_alone_has_the_rule(alice: Client) -> None:
+    first = await alice.create(due_date="2026-03-01", recurrence="FREQ=DAILY")
+    answer = await alice.send("PATCH", f"/v1/todos/{first['id']}", json_body={"completed": True})
+    todos = {str(todo.uid.value): todo.contents for todo in calendar_of(await alice.get("/v1/export", CALENDAR))}
+    assert "rrule" not in todos[first["id"]]
+    assert [rule.value for rule in todos[answer.json()["next_id"]]["rrule"]] == ["FREQ=DAILY"]
 
 
 async def test_each_zone_is_told_once_and_before_it_is_named(alice: Client) -> None:
@@ -405,8 +409,10 @@ def strict_offset(calendar: str, local: datetime) -> timedelta:
     onsets = []
     for part in re.findall(r"BEGIN:(?:STANDARD|DAYLIGHT)\r\n(.*?)END:", calendar.replace("\r\n ", ""), re.DOTALL):
         before, after = re.findall(r"TZOFFSET(?:FROM|TO):([+-]\d{4})", part)
-        starts = ",".join(re.findall(r"(?:DTSTART|RDATE):(.*)\r", part)).split(",")
-        onsets += [(datetime.strptime(start + before, "%Y%m%dT%H%M%S%z"), after) for start in starts]
+        starts = [datetime.fromisoformat(text) for text in re.findall(r"(?:DTSTART|RDATE):(.*)\r", part)]
+        for rule in re.findall(r"RRULE:(.*)\r", part):
+            starts += rrulestr(rule, dtstart=starts[0]).between(starts[0], local + timedelta(days=366))
+        onsets += [(datetime.fromisoformat(f"{start}{before}"), after) for start in starts]
     # an onset is at or before a local time if it is so by the clocks after it: the first of two equal ones
     known = [(start, offset) for start, offset in onsets if start.astimezone(UTC) <= as_utc(local, offset)]
     return datetime.strptime(max(known)[1], "%z").utcoffset() or timedelta()
@@ -430,3 +436,14 @@ def test_the_clocks_of_a_calendar_change_when_they_do(timezone: str) -> None:
                 if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
                     continue
                 assert strict_offset(calendar, local.replace(tzinfo=None)) == local.utcoffset(), local
+
+
+def test_other_readers_take_the_clocks_of_every_zone_as_they_are() -> None:
+    data = files("tzdata").joinpath("zoneinfo")
+    distinct = {data.joinpath(*name.split("/")).read_bytes(): name for name in available_timezones()}
+    for name in sorted(distinct.values()):
+        calendar = f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n{vtimezone(name).decode()}END:VCALENDAR\r\n"
+        theirs = tzical(io.StringIO(calendar)).get(name)
+        for year, month in itertools.product((2025, 2026, 2027), (1, 7)):
+            noon = datetime(year, month, 15, 12, tzinfo=ZoneInfo(name))
+            assert noon.replace(tzinfo=theirs).utcoffset() == noon.utcoffset(), noon

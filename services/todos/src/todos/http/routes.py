@@ -123,10 +123,10 @@ async def erase_me(request: TodoRequest) -> Response:
 async def export_todos(request: TodoRequest) -> Response:
     filters, deleted = export_query(request.raw_query)
     media_type, base = preferred(request.raw_headers, export.MEDIA_TYPES), responses.base_url(request.raw_headers)
-    form = await asyncio.to_thread(export.form_of, media_type, base)
+    document = export.open_format(media_type, base)
     found = await export.begun(export.batches(request.user_session, filters, deleted=deleted))
-    pieces = export.written(found, form)
-    return responses.streamed(pieces, form.media_type, form.filename, request.caller.request_id)
+    pieces = export.written(found, document)
+    return responses.streamed(pieces, document.media_type, document.filename, request.caller.request_id)
 
 
 @router.post("/v1/import")

@@ -13,6 +13,7 @@ from typing import Protocol
 from todos.database.command import Command, Value
 from todos.database.user_session import UserSession
 from todos.portability.csv_export import Sheet
+from todos.portability.ical_export import Calendar
 from todos.portability.json_export import TodoList
 from todos.store.list_query import Filters
 from todos.store.list_statements import Shape, Sort, batch_statement
@@ -36,12 +37,10 @@ class Format(Protocol):
     def closing(self) -> bytes: ...
 
 
-def form_of(media_type: str, base: str) -> Format:
-    """The form of one of `MEDIA_TYPES`, of todos that are found at `base`; takes a while, the first time."""
+def open_format(media_type: str, base: str) -> Format:
+    """A new document of one of `MEDIA_TYPES`, of todos that are found at `base`."""
     match media_type:
         case "text/calendar":
-            from todos.portability.ical_export import Calendar  # noqa: PLC0415 - its library would lengthen every start
-
             return Calendar()
         case "text/csv":
             return Sheet()
@@ -79,11 +78,11 @@ async def begun[Item](source: AsyncIterator[Item]) -> AsyncIterator[Item]:
     return items()
 
 
-async def written(found: AsyncIterator[Sequence[TodoRow]], form: Format) -> AsyncIterator[bytes]:
-    """The document, a piece for each batch; where it breaks off, its end is missing."""
-    opening = form.opening()
+async def written(found: AsyncIterator[Sequence[TodoRow]], document: Format) -> AsyncIterator[bytes]:
+    """Streams one piece per batch; where `found` fails the closing bytes are missing, and the client sees a cut."""
+    opening = document.opening()
     async for rows in found:
         # in a thread: a hundred todos may take some ten milliseconds
-        yield opening + await asyncio.to_thread(form.batch, rows)
+        yield opening + await asyncio.to_thread(document.batch, rows)
         opening = b""
-    yield form.closing()
+    yield document.closing()

@@ -1,20 +1,18 @@
 """The calendar of an export (RFC 5545): a VTODO for each todo, each time zone before it is first named."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from icalendar import Todo
-from icalendar.prop import vRecur
-
+from todos.portability import ical_text
 from todos.portability.ical_timezone import FIRST_YEAR, LAST_YEAR, vtimezone
 from todos.store.statements import TodoRow
 
 PRIORITIES = (0, 9, 5, 3, 1)
 """By rank, from `none` to `urgent`."""
 
-_OPENING = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//pair//todos//EN\r\nCALSCALE:GREGORIAN\r\n"
-_CLOSING = b"END:VCALENDAR\r\n"
+_OPENING = ical_text.lines("BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//pair//todos//EN", "CALSCALE:GREGORIAN")
+_CLOSING = ical_text.lines("END:VCALENDAR")
 
 
 class Calendar:
@@ -24,7 +22,7 @@ class Calendar:
     filename = "todos.ics"
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._written_zones: set[str] = set()
 
     def opening(self) -> bytes:
         return _OPENING
@@ -33,10 +31,10 @@ class Calendar:
         pieces: list[bytes] = []
         for row in rows:
             due = _due(row)
-            if isinstance(due, datetime) and due.tzinfo is not UTC and row.timezone not in self._told:
-                self._told.add(row.timezone)
+            if isinstance(due, datetime) and due.tzinfo is not UTC and row.timezone not in self._written_zones:
+                self._written_zones.add(row.timezone)
                 pieces.append(vtimezone(row.timezone))
-            pieces.append(_vtodo(row, due).to_ical())
+            pieces.append(ical_text.lines(*_vtodo(row, due)))
         return b"".join(pieces)
 
     def closing(self) -> bytes:
@@ -52,27 +50,42 @@ def _due(row: TodoRow) -> date | datetime | None:
         return moment
     local = moment.astimezone(ZoneInfo(row.timezone))
     # the second of two equal local times reads as the first: a series keeps the clock, anything else the moment
-    return moment if local.fold and row.recurrence is None else local
+    return moment if local.fold and not _goes_on(row) else local
 
 
-def _vtodo(row: TodoRow, due: date | datetime | None) -> Todo:
-    todo = Todo()
-    todo.add("uid", row.id)
-    todo.add("dtstamp", row.updated_at.replace(tzinfo=UTC))
-    todo.add("created", row.created_at.replace(tzinfo=UTC))
-    todo.add("last-modified", row.updated_at.replace(tzinfo=UTC))
-    todo.add("summary", row.title)
+def _goes_on(row: TodoRow) -> bool:
+    """Whether it is the open one of a series; a completed one has made the next, which goes on."""
+    return row.recurrence is not None and not row.completed
+
+
+def _vtodo(row: TodoRow, due: date | datetime | None) -> Iterator[str]:
+    updated = ical_text.utc(row.updated_at)
+    yield "BEGIN:VTODO"
+    yield f"UID:{row.id}"
+    yield f"DTSTAMP:{updated}"
+    yield f"CREATED:{ical_text.utc(row.created_at)}"
+    yield f"LAST-MODIFIED:{updated}"
+    yield f"SUMMARY:{ical_text.escape(row.title)}"
     if row.description:
-        todo.add("description", row.description)
-    todo.add("status", "COMPLETED" if row.completed else "NEEDS-ACTION")
+        yield f"DESCRIPTION:{ical_text.escape(row.description)}"
+    yield f"STATUS:{'COMPLETED' if row.completed else 'NEEDS-ACTION'}"
     if row.completed_at:
-        todo.add("completed", row.completed_at.replace(tzinfo=UTC))
-    todo.add("priority", PRIORITIES[row.priority])
+        yield f"COMPLETED:{ical_text.utc(row.completed_at)}"
+        yield "PERCENT-COMPLETE:100"
+    yield f"PRIORITY:{PRIORITIES[row.priority]}"
     if row.tags:
-        todo.add("categories", row.tags)
+        yield f"CATEGORIES:{','.join(map(ical_text.escape, row.tags))}"
     if due is not None:
-        todo.add("due", due)
-        if row.recurrence is not None:
-            todo.add("dtstart", due)
-            todo.add("rrule", vRecur.from_ical(row.recurrence))
-    return todo
+        yield f"DUE{_when(due)}"
+        if _goes_on(row):
+            yield f"DTSTART{_when(due)}"
+            yield f"RRULE:{row.recurrence}"
+    yield "END:VTODO"
+
+
+def _when(due: date | datetime) -> str:
+    if not isinstance(due, datetime):
+        return f";VALUE=DATE:{ical_text.day(due)}"
+    if due.tzinfo is UTC:
+        return f":{ical_text.utc(due)}"
+    return f";TZID={due.tzinfo}:{ical_text.local(due)}"
