@@ -14,7 +14,7 @@ PID = (b"SELECT pg_backend_pid()", ())
 
 
 async def connect(url: str) -> PipelinedConnection:
-    return await PipelinedConnection.connect(url, **connection_options(5))  # type: ignore[arg-type]  # as the pool
+    return await PipelinedConnection.connect(url, **connection_options(5))
 
 
 @pytest.fixture

@@ -134,8 +134,8 @@ def test_the_tables_keep_the_limits_too(superuser: psycopg.Connection, changes: 
 def test_a_migration_that_cannot_run_says_why_in_one_line_without_secrets(database: Database) -> None:
     wrong_password = re.sub(r":[^:@/]+@", ":5ecret@", database.owner_url)
     cases = {
-        (wrong_password, database.app_url): "refuses the user or the password",
-        ("postgresql://u:5ecret@127.0.0.1:1/d", database.app_url): "cannot be reached",
+        (wrong_password, database.app_url): "the password of role todos_owner is refused",
+        ("postgresql://u:5ecret@127.0.0.1:1/d", database.app_url): "database at 127.0.0.1:1: connection refused",
         (database.owner_url, database.app_url.replace("todos_app", "nobody_5ecret")): "does not exist",
         (database.owner_url, database.owner_url): "the same role",
         (database.app_url, database.superuser_url): "may not do that",

@@ -6,8 +6,6 @@ import functools
 import sys
 from collections.abc import Iterable, Sequence
 
-import psycopg
-
 from runtime import logs
 from runtime.serve import Listeners, StartRefusedError, run
 from runtime.settings import load
@@ -45,15 +43,12 @@ def _serve() -> int:
 def _check() -> int:
     settings = load(DatabaseSettings)
     try:
-        missing = asyncio.run(check(settings.database_url))
+        fault = asyncio.run(check(settings.database_url))
     except StartRefusedError as refusal:
         print(f"refused: {refusal}", file=sys.stderr)
         return 2
-    except psycopg.OperationalError as error:
-        print(f"the database cannot be reached ({error.sqlstate or type(error).__name__})", file=sys.stderr)
-        return 1
-    if missing:
-        print(missing, file=sys.stderr)
+    if fault is not None:
+        print(f"database at {fault}", file=sys.stderr)
         return 1
     print("role and schema are in order")
     return 0

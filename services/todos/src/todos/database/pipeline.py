@@ -1,7 +1,9 @@
 """A connection on which several statements are one round trip: libpq's pipeline mode, without cursors."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from typing import Any, Self, override
 
 import psycopg
 from psycopg import AsyncConnection
@@ -11,8 +13,12 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
+from todos.database.reachability import fault_of
+
 type Sent = tuple[bytes, Sequence[object]]
 """A statement with `$n` parameters, and their values in order."""
+
+log = logging.getLogger("todos.database")
 
 
 class PipelinedConnection(AsyncConnection[TupleRow]):
@@ -21,6 +27,17 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
         self._transformer = Transformer(self)
+
+    @classmethod
+    @override
+    async def connect(cls, conninfo: str = "", **options: Any) -> Self:  # as the pool calls it
+        """Connect, or log why that failed: the pool does not pass it on to those who wait for a connection."""
+        try:
+            return await super().connect(conninfo, **options)
+        except psycopg.OperationalError as error:
+            fault = await asyncio.to_thread(fault_of, error, conninfo)
+            log.warning("cannot connect to the database", extra={"fields": fault._asdict()})
+            raise
 
     async def round_trip(self, *statements: Sent) -> list[list[TupleRow]]:
         """Send `statements` at once and return the rows of each.

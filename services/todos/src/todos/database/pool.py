@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from runtime.problems import ProblemError, retry_after
 from todos.database.pipeline import PipelinedConnection
+from todos.database.reachability import fault_of
 
 CONNECT_SECONDS = 3
 ACQUIRE_SECONDS = 2
@@ -24,7 +25,7 @@ RECONNECT_SECONDS = 2
 """After which the pool gives up, so that the next request makes a new attempt instead of a long pause."""
 RETRY_AFTER_SECONDS = 2
 
-log = logging.getLogger("todos.database.pool")
+log = logging.getLogger("todos.database")
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class Database:
     """The pool, and whether what it reaches was found fit to serve from; until then no request meets it."""
 
     pool: AsyncConnectionPool[PipelinedConnection]
+    url: SecretStr
     statement_seconds: float
     fit: bool = False
 
@@ -51,7 +53,7 @@ async def open_database(url: SecretStr, *, pool_size: int, statement_seconds: fl
         kwargs=connection_options(statement_seconds),
     )
     try:
-        yield Database(pool, statement_seconds)
+        yield Database(pool, url, statement_seconds)
     finally:
         await pool.close()
 
@@ -88,11 +90,12 @@ def unavailable() -> ProblemError:
 
 
 @contextlib.contextmanager
-def answering_unavailable() -> Iterator[None]:
+def answering_unavailable(database: Database) -> Iterator[None]:
     """Turn every way in which a database can be gone into a 503, logged without the database's words."""
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, TimeoutError) as error:
-        fields = {"error": type(error).__name__, "sqlstate": getattr(error, "sqlstate", None)}
+        fault = fault_of(error, database.url.get_secret_value())
+        fields = {**fault._asdict(), "sqlstate": getattr(error, "sqlstate", None)}
         log.warning("database unavailable", extra={"fields": fields})
         raise unavailable() from None

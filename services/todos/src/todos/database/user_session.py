@@ -84,7 +84,7 @@ class UserSession:
         Raises:
             ProblemError: `database_unavailable`.
         """
-        with answering_unavailable():
+        with answering_unavailable(self._database):
             try:
                 return await self._read(command)
             except _BrokenConnectionError:
@@ -102,7 +102,7 @@ class UserSession:
         Raises:
             ProblemError: `database_unavailable`, or what `work` raised.
         """
-        with answering_unavailable():
+        with answering_unavailable(self._database):
             for _ in range(ATTEMPTS - 1):
                 try:
                     return await self._in_transaction(work)
@@ -121,7 +121,7 @@ class UserSession:
             if guard.hung_up:
                 raise TimeoutError from None
             if connection.closed:
-                raise _BrokenConnectionError(error.sqlstate) from None
+                raise _BrokenConnectionError(error) from None
             raise
         finally:
             guard.end()
@@ -170,6 +170,6 @@ class _Guard:
 
 
 class _BrokenConnectionError(psycopg.OperationalError):
-    def __init__(self, sqlstate: str | None) -> None:
-        super().__init__()
-        self.sqlstate = sqlstate
+    def __init__(self, error: psycopg.OperationalError) -> None:
+        super().__init__(*error.args)
+        self.sqlstate = error.sqlstate

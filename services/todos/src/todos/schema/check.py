@@ -9,14 +9,16 @@ from psycopg import AsyncConnection
 from pydantic import SecretStr
 from sqlmodel import SQLModel
 
+from runtime.reachability import ServerFault
 from runtime.serve import StartRefusedError
 from todos.database.pool import CONNECT_SECONDS, Database
+from todos.database.reachability import fault_of, target_of
 from todos.schema.models import PRIVILEGES, TABLES
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
 
-log = logging.getLogger("todos.schema.check")
+log = logging.getLogger("todos.database")
 
 # both names of the session: what it acts as, and what it could become again
 _ROLE = """
@@ -48,7 +50,7 @@ class _Table(NamedTuple):
     columns: list[str]
 
 
-async def check(url: SecretStr) -> str | None:
+async def check(url: SecretStr) -> ServerFault | None:
     """Judge the role and the schema that `url` leads to.
 
     Returns:
@@ -56,10 +58,19 @@ async def check(url: SecretStr) -> str | None:
 
     Raises:
         StartRefusedError: the role could get around row-level security, or a table has none.
-        psycopg.OperationalError: the database cannot be reached.
     """
+    text = url.get_secret_value()
+    try:
+        missing = await _missing(text)
+    except psycopg.OperationalError as error:
+        return await asyncio.to_thread(fault_of, error, text)
+    target = target_of(text)
+    return ServerFault(target.host, target.port, missing) if missing else None
+
+
+async def _missing(url: str) -> str | None:
     connection = await AsyncConnection.connect(
-        url.get_secret_value(), autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_SECONDS
+        url, autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_SECONDS
     )
     async with connection:
         role = await (await connection.execute(_ROLE)).fetchone()
@@ -105,16 +116,10 @@ async def open_when_fit(database: Database, url: SecretStr) -> None:
         StartRefusedError: as `check`.
     """
     pause = FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            missing = await check(url)
-        except psycopg.OperationalError as error:
-            missing = f"the database cannot be reached ({error.sqlstate or type(error).__name__})"
-        if missing is None:
-            await database.pool.open()
-            database.fit = True
-            log.info("database is fit to serve from")
-            return
-        log.warning("waiting for the database: %s", missing)
+    while (fault := await check(url)) is not None:
+        log.warning("waiting for the database", extra={"fields": fault._asdict()})
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+    await database.pool.open()
+    database.fit = True
+    log.info("database ready")

@@ -16,10 +16,11 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege
 from pydantic import SecretStr
 from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from todos.database.pool import CONNECT_SECONDS
+from todos.database.reachability import fault_of
 from todos.schema import maintenance_role
 from todos.schema.models import PRIVILEGES, TABLES
 from todos.settings import MigrateSettings
@@ -57,7 +58,7 @@ def migrate(settings: MigrateSettings) -> Iterator[str]:
         creator=lambda: psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None),
         poolclass=NullPool,
     )
-    with _telling_why(), engine.connect() as connection:
+    with _saying_why(url), engine.connect() as connection:
         _take_turn(connection)
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         connection.commit()
@@ -144,19 +145,16 @@ def _driver_connection(connection: Connection) -> psycopg.Connection:
 
 
 @contextmanager
-def _telling_why() -> Iterator[None]:
+def _saying_why(url: str) -> Iterator[None]:
     try:
         yield
     except (psycopg.Error, SQLAlchemyError, CommandError) as error:
-        cause = error.orig if isinstance(error, SQLAlchemyError) and hasattr(error, "orig") else error
-        state = getattr(cause, "sqlstate", None)
-        raise MigrationError(_REASONS.get(str(state), f"failed ({type(cause).__name__}, {state})")) from None
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        reason = _REASONS.get(str(getattr(cause, "sqlstate", None))) or f"database at {fault_of(cause, url)}"
+        raise MigrationError(reason) from None
 
 
 _REASONS = {
-    "None": "the database cannot be reached, or refuses the user or the password",
-    "28P01": "the database refuses the user or the password",
-    "3D000": "there is no such database",
     "42501": "the role of TODOS_MIGRATION_DATABASE_URL may not do that; it has to own the schema",
     "42704": "the role of TODOS_DATABASE_URL or of TODOS_MAINTENANCE_DATABASE_URL does not exist; create it first",
     "55P03": f"a table was locked for longer than {LOCK_SECONDS} s; try again",

@@ -7,6 +7,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from todos.database.pool import CONNECT_SECONDS
+from todos.database.reachability import fault_of
 from todos.schema.limits import IDEMPOTENCY_HOURS
 from todos.schema.maintenance_role import is_granted
 from todos.settings import PurgeSettings
@@ -88,8 +89,7 @@ def purge(settings: PurgeSettings, batch_rows: int = BATCH_ROWS) -> Iterator[str
             ):
                 yield from _in_batches(connection, name, batch, before, batch_rows)
     except psycopg.Error as error:
-        state = error.sqlstate or type(error).__name__
-        raise PurgeError(_REASONS.get(error.sqlstate, f"the database failed ({state}); run it again")) from None
+        raise PurgeError(_REASONS.get(str(error.sqlstate)) or f"database at {fault_of(error, url)}") from None
 
 
 def _in_batches(connection: psycopg.Connection, name: str, batch: Batch, before: datetime, rows: int) -> Iterator[str]:
@@ -121,9 +121,6 @@ def _records(connection: psycopg.Connection, before: datetime, rows: int) -> int
 
 
 _REASONS = {
-    None: "the database cannot be reached, or refuses the user or the password",
-    "28P01": "the database refuses the user or the password",
-    "3D000": "there is no such database",
     "42501": "the role may not do that: todos migrate, with this setting",
     "42P01": "the schema is not there: todos migrate",
 }
