@@ -2,15 +2,21 @@
 
 import asyncio
 import contextlib
-import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
-
-from runtime.serve import http_server, listen
+from strict_http import RejectedError, Response, StrictServer
 from strict_http.asgi import App, Receive, Scope, Send, respond
+from strict_http.errors import Code
+
+STATUS: dict[Code, int] = {
+    "bad_request": 400,
+    "request_timeout": 408,
+    "uri_too_long": 414,
+    "request_header_fields_too_large": 431,
+}
 
 
 @dataclass
@@ -33,13 +39,10 @@ class Answered:
     body: bytes
 
     @property
-    def problem(self) -> Any:
-        assert self.headers["content-type"] == "application/problem+json"
-        assert self.headers["cache-control"] == "no-store"
-        document = json.loads(self.body)
-        assert document["status"] == self.status
-        assert document["instance"] == f"urn:uuid:{self.headers['x-request-id']}"
-        return document
+    def code(self) -> str:
+        """The kind of fault, from a response of `Errors`."""
+        assert self.headers["content-type"] == "text/x-error"
+        return self.body.decode()
 
 
 @dataclass
@@ -96,7 +99,8 @@ class Served:
     """A server on loopback."""
 
     port: int
-    server: uvicorn.Server
+    server: StrictServer
+    errors: "Errors"
     seen: list[Seen] = field(default_factory=list)
     _clients: list[Client] = field(default_factory=list)
 
@@ -112,6 +116,22 @@ class Served:
     def close(self) -> None:
         for client in self._clients:
             client.writer.transport.abort()
+
+
+@dataclass
+class Errors:
+    """Responds with the kind of fault alone, and keeps each fault."""
+
+    rejections: list[RejectedError] = field(default_factory=list)
+    failures: list[BaseException | None] = field(default_factory=list)
+
+    def rejected(self, error: RejectedError) -> Response:
+        self.rejections.append(error)
+        return STATUS[error.code], [(b"content-type", b"text/x-error")], error.code.encode()
+
+    def failed(self, error: BaseException | None) -> Response:
+        self.failures.append(error)
+        return 500, [(b"content-type", b"text/x-error")], b"failed"
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,9 +171,10 @@ async def serving(app: App = echo, *, keepalive_seconds: int = 75) -> AsyncItera
 
         await app(scope, watched_receive, send)
 
-    server = http_server(watched, keepalive_seconds)
-    with listen("127.0.0.1", 0) as listener:
-        served = Served(listener.getsockname()[1], server, seen)
+    errors = Errors()
+    server = StrictServer(watched, errors, keepalive_seconds=keepalive_seconds, graceful_seconds=25)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        served = Served(listener.getsockname()[1], server, errors, seen)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             async with asyncio.timeout(20):

@@ -528,7 +528,7 @@ async def test_a_client_that_leaves_ends_what_it_asked_for_upstream(
 async def test_a_client_that_does_not_read_gives_its_place_back(
     gateway: Running, provider: Provider, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slow_client, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(slow_client, "CHECK_SECONDS", 0.1)
     upstream.answer = lambda _request: reply(bytes(16 * 1024 * 1024))
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
         head = f"GET /v1/todos HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {provider.token()}\r\n\r\n"

@@ -110,6 +110,11 @@ class ProblemError(Exception):
         return STATUS[self.code]
 
 
+def internal_error() -> ProblemError:
+    """Says nothing about the fault: the log has it under the request id."""
+    return ProblemError("internal", "Something went wrong.")
+
+
 def render(problem: ProblemError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and body of the answer; `request_id` is a UUID in its canonical form."""
     document = {

@@ -8,19 +8,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import override
 
-import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry
 
 from runtime import logs
 from runtime.admin import Readiness, admin_app
+from runtime.error_responses import ProblemResponses
+from strict_http import StrictServer
 from strict_http.asgi import App, Message, Receive, Scope, Send
-from strict_http.protocol import StrictProtocol
 
 IN_FLIGHT_SECONDS = 25
 """How long requests that are under way at the end of the drain may still take."""
@@ -77,39 +76,6 @@ class Draining:
             await send(message)
 
         return self._app(scope, receive, send_closing)
-
-
-class _Server(uvicorn.Server):
-    @override
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        # uvicorn would close the listener at once; the drain comes first, for both servers
-        yield
-
-    @override
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # who has connected but was not accepted yet would be reset when the listener closes
-        waiting = [connection for listener in sockets or [] for connection in _accept_all(listener)]
-        for listener in sockets or []:
-            listener.close()
-        for server in self.servers:
-            server.close()
-        loop = asyncio.get_running_loop()
-        for connection in waiting:
-            await loop.connect_accepted_socket(self._protocol, connection)
-        await super().shutdown(sockets)
-
-    def _protocol(self) -> asyncio.Protocol:
-        return StrictProtocol(self.config, self.server_state, self.lifespan.state)
-
-
-def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
-    listener.setblocking(False)  # noqa: FBT003 - the socket's own signature
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)  # noqa: FBT003
-            yield connection
 
 
 def run(open_service: Callable[[], AbstractAsyncContextManager[Service]], listeners: Listeners) -> int:
@@ -196,22 +162,11 @@ def _spare_the_collector() -> None:
     gc.set_threshold(COLLECT_AFTER)
 
 
-def http_server(app: App, keepalive_seconds: int) -> uvicorn.Server:
+def http_server(app: App, keepalive_seconds: int) -> StrictServer:
     """The HTTP server both services use; `serve(sockets=[…])` runs it until `should_exit` is set."""
-    config = uvicorn.Config(
-        app,
-        interface="asgi3",
-        http=StrictProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=keepalive_seconds,
-        timeout_graceful_shutdown=IN_FLIGHT_SECONDS,
+    return StrictServer(
+        app, ProblemResponses(), keepalive_seconds=keepalive_seconds, graceful_seconds=IN_FLIGHT_SECONDS
     )
-    return _Server(config)
 
 
 class PortTakenError(Exception):

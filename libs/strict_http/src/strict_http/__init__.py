@@ -1,1 +1,6 @@
-"""HTTP/1 read strictly, on uvicorn."""
+"""HTTP/1 for ASGI applications, read strictly: see README.md."""
+
+from strict_http.errors import ErrorResponses, RejectedError, Response
+from strict_http.server import StrictServer
+
+__all__ = ["ErrorResponses", "RejectedError", "Response", "StrictServer"]

@@ -1,161 +1,231 @@
-"""One request and its answer, as uvicorn runs them, and what it leaves open."""
+"""One request and its response, between the connection and the application."""
 
 import asyncio
 import logging
 import re
 import socket
 import struct
+from collections.abc import Callable
 from functools import lru_cache
-from typing import cast, override
+from http import HTTPStatus
 
-from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
-
-from runtime.identifiers import new_uuid
-from runtime.problems import ProblemError, render
-from strict_http.asgi import Headers, Send, respond
+from strict_http.asgi import App, Headers, Message, Scope, respond
+from strict_http.errors import ErrorResponses, Response
+from strict_http.flow import Flow
 
 _NAME = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+")
-"""RFC 9110 section 5.6.2, in lower case as ASGI has it: no second spelling of a name that frames the answer."""
+"""RFC 9110 section 5.6.2, in lower case as ASGI has it: no second spelling of a name that frames the response."""
 _CONTROLS = bytes(byte for byte in (*range(0x20), 0x7F) if byte != ord("\t"))
-"""What no value holds (RFC 9110 section 5.5); CR and LF among them, of which each line has one."""
+"""What no field value may hold (RFC 9110 section 5.5); CR and LF are among them, and each line has one of both."""
 _FRAMING = frozenset({b"content-length", b"connection", b"transfer-encoding", b"keep-alive", b"upgrade", b"trailer"})
 _BODILESS = (204, 304)
+_STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase if status in HTTPStatus else ''}\r\n".encode()
+    for status in range(100, 600)
+}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-log = logging.getLogger("strict_http.protocol")
+log = logging.getLogger("strict_http")
 
 
-class Exchange(RequestResponseCycle):
-    """Says `Connection: close` where the answer begins before the request has ended, and knows HTTP/1.0.
+class Exchange:
+    """Runs the application for one request, and frames what it responds.
 
     Attributes:
-        early: such an answer has begun; the protocol closes the connection behind it.
-        unframed: the answer ends with the connection, as HTTP/1.0 knows no chunks (RFC 9112 section 6.1).
+        request_complete: the whole request has arrived.
+        response_started: the application has sent the head of its response.
+        response_complete: and the end of its body.
+        keep_alive: whether another request may follow.
+        early: the response began before the request was complete; the protocol closes the connection after it.
     """
 
-    early = False
-    unframed = False
-    _head = b""
+    def __init__(
+        self,
+        scope: Scope,
+        transport: asyncio.Transport,
+        flow: Flow,
+        default_headers: Headers,
+        errors: ErrorResponses,
+        on_complete: Callable[[], None],
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        self.scope = scope
+        self.request_complete = False
+        self.response_started = False
+        self.response_complete = False
+        self.keep_alive = keep_alive
+        self.early = False
+        self._transport = transport
+        self._flow = flow
+        self._default_headers = default_headers
+        self._errors = errors
+        self._on_complete = on_complete
+        self._expects_continue = expects_continue
+        self._disconnected = False
+        self._arrived = asyncio.Event()
+        self._body = bytearray()
+        self._head = b""
+        self._chunked = False
+        self._until_close = False
+        """The response ends with the connection, as HTTP/1.0 has no chunks (RFC 9112 section 6.1)."""
+        self._remaining = 0
 
-    @override
-    async def send(self, message: ASGISendEvent) -> None:
-        # uvicorn's own searches each name and each value by itself, which costs more than all the rest here
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
+    def add_body(self, body: bytes) -> int:
+        """Add what came of the request's body, and return how many bytes wait for the application."""
+        self._expects_continue = False
+        self._body += body
+        self._arrived.set()
+        return len(self._body)
+
+    def complete_request(self) -> None:
+        self.request_complete = True
+        self._arrived.set()
+
+    def abandon(self) -> None:
+        """The application is told that its client has disconnected; nothing more of it is sent."""
+        self._disconnected = True
+        self._expects_continue = False
+        self._arrived.set()
+
+    def connection_lost(self) -> None:
+        self._disconnected = self._disconnected or not self.response_complete
+        self._arrived.set()
+
+    async def run(self, app: App) -> None:
+        """Run the application to its end, and respond in its place where it does not."""
+        error: BaseException | None = None
+        try:
+            await app(self.scope, self.receive, self.send)
+        except BaseException as raised:  # noqa: BLE001 - a cancellation too: it is the end of this task
+            error = raised
+        if self._disconnected or self.response_started:
+            self._end(error)
+        else:
+            await self._respond_in_place(error)
+        self._on_complete = _nothing
+
+    def _end(self, error: BaseException | None) -> None:
+        if error is not None:
+            log.error("unhandled exception", exc_info=error)
+        if not self._disconnected and not self.response_complete:
+            if self._until_close:
+                _reset_on_close(self._transport)
+            self._transport.close()
+
+    async def _respond_in_place(self, error: BaseException | None) -> None:
+        status, headers, body = self._errors.failed(error)
+        await respond(self.send, status, [*headers, (b"connection", b"close")], body)
+
+    async def receive(self) -> Message:
+        """What the application receives (ASGI HTTP, version 2.3)."""
+        if self._expects_continue and not self._transport.is_closing():
+            self._transport.write(_CONTINUE)
+            self._expects_continue = False
+        if not self._disconnected and not self.response_complete:
+            self._flow.resume_reading()
+            await self._arrived.wait()
+            self._arrived.clear()
+        if self._disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self._body = self._body, bytearray()
+        return {"type": "http.request", "body": bytes(body), "more_body": not self.request_complete}
+
+    async def send(self, message: Message) -> None:
+        """What the application sends (ASGI HTTP, version 2.3).
+
+        Raises:
+            RuntimeError: the application frames its response itself, would split it, or breaks its own framing.
+        """
+        if self._flow.write_paused and not self._disconnected:
+            await self._flow.drain()
+        if self._disconnected:
             return
         if not self.response_started:
-            self._begin(cast(HTTPResponseStartEvent, message))
+            self._start(message)
         elif not self.response_complete:
-            self._continue(cast(HTTPResponseBodyEvent, message))
+            self._continue(message)
         else:
-            raise RuntimeError("an answer goes on after its end")
+            raise RuntimeError("a response continues after its end")
 
-    def _begin(self, message: HTTPResponseStartEvent) -> None:
+    def _start(self, message: Message) -> None:
         if message["type"] != "http.response.start":
-            raise RuntimeError("an answer begins with its head")
-        status, fields = message["status"], [*self.default_headers, *message.get("headers", ())]
+            raise RuntimeError("a response starts with its head")
+        status, fields = message["status"], [*self._default_headers, *message.get("headers", ())]
         self._frame(status, fields)
         head = b"".join([b"%b: %b\r\n" % field for field in fields])
+        # one search over all lines: one for each name and each value costs more than all the rest here
         if len(head.translate(None, _CONTROLS)) != len(head) - 2 * len(fields):
-            raise RuntimeError("a header of an answer holds a forbidden character")
+            raise RuntimeError("a header of a response holds a forbidden character")
         self.response_started = True
-        self.waiting_for_100_continue = False
-        self._head = b"%b%b\r\n" % (STATUS_LINE[status], head)
+        self._expects_continue = False
+        self._head = b"%b%b\r\n" % (_STATUS_LINES[status], head)
 
     def _frame(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
-        """Settle how the body is told from what follows (RFC 9112 section 6), and whether anything may follow."""
+        """Decide how the end of the body shows (RFC 9112 section 6), and whether another request may follow."""
         length, closes = _read_framing(fields)
-        self.chunked_encoding = self.unframed = False
-        if self.more_body:
+        self._chunked = self._until_close = False
+        if not self.request_complete:
             self.early = True
         if self.scope["method"] == "HEAD" or status in _BODILESS:
-            self.expected_content_length = 0
+            self._remaining = 0
         elif length is not None:
-            self.expected_content_length = length
+            self._remaining = length
         elif self.scope["http_version"] == "1.0":
-            self.unframed = True
+            self._until_close = True
         else:
-            self.chunked_encoding = True
+            self._chunked = True
             fields.append((b"transfer-encoding", b"chunked"))
         if not closes and (self.early or not self.keep_alive):
             fields.append((b"connection", b"close"))
         self.keep_alive = self.keep_alive and not closes
 
-    def _continue(self, message: HTTPResponseBodyEvent) -> None:
+    def _continue(self, message: Message) -> None:
         if message["type"] != "http.response.body":
-            raise RuntimeError("an answer goes on with its body")
+            raise RuntimeError("a response continues with its body")
         body, more_body = message.get("body", b""), message.get("more_body", False)
         if self.scope["method"] == "HEAD":
             body = b""
-        if self.chunked_encoding:
+        if self._chunked:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             body = body if more_body else body + b"0\r\n\r\n"
-        elif not self.unframed:
-            self.expected_content_length -= len(body)
-            if self.expected_content_length < 0 or (self.expected_content_length and not more_body):
-                raise RuntimeError("an answer is not as long as it says")
+        elif not self._until_close:
+            self._remaining -= len(body)
+            if self._remaining < 0 or (self._remaining and not more_body):
+                raise RuntimeError("a response is not as long as it says")
         # head and body in one write: each is a system call, and often a packet
         if data := self._head + body:
-            self.transport.write(data)
+            self._transport.write(data)
             self._head = b""
         if not more_body:
-            self.response_complete = True
-            self.message_event.set()
-            # behind an early answer it is the protocol that closes: unread bytes would turn a close into a reset
-            if not self.keep_alive and not self.early:
-                self.transport.close()
-            self.on_response()
+            self._complete()
 
-    @override
-    async def run_asgi(self, app: ASGI3Application) -> None:
-        try:
-            await app(self.scope, self.receive, self.send)
-        except BaseException:  # a cancellation too: it is the end of this task
-            log.exception("the application failed")
-        if not self.response_complete and not self.disconnected:
-            await self._end_unfinished()
-        self.on_response = _nothing
-
-    async def _end_unfinished(self) -> None:
-        if not self.response_started:
-            await self.send_500_response()
-            return
-        if self.unframed:
-            _reset_on_close(self.transport)
-        self.transport.close()
-
-    def abandon(self) -> None:
-        """Let the application hear and say nothing more on this connection."""
-        self.disconnected = True
-        self.waiting_for_100_continue = False
-        self.message_event.set()
-
-    @override
-    async def send_500_response(self) -> None:
-        request_id = new_uuid()
-        log.error("no answer from the application", extra={"fields": {"request_id": request_id}})
-        status, headers, body = render(ProblemError("internal", "Something went wrong."), request_id)
-        await respond(cast(Send, self.send), status, [*headers, (b"connection", b"close")], body)
+    def _complete(self) -> None:
+        self.response_complete = True
+        self._arrived.set()
+        # after an early response it is the protocol that closes: unread bytes would turn a close into a reset
+        if not self.keep_alive and not self.early:
+            self._transport.close()
+        self._on_complete()
 
 
 def _read_framing(fields: Headers) -> tuple[int | None, bool]:
-    """The length that the application gave its answer, and whether it wants the connection closed behind it."""
+    """The length that the application gave its response, and whether it wants the connection closed after it."""
     length: int | None = None
     closes = False
     for name, value in fields:
         if name not in _FRAMING:
             if not _is_name(name):
-                raise RuntimeError("a header of an answer has no name")
+                raise RuntimeError("a header of a response has no name")
         elif name == b"content-length":
             if length is not None or not value.isdigit():
-                raise RuntimeError("an answer's length is unclear")
+                raise RuntimeError("a response's length is unclear")
             length = int(value)
         elif name == b"connection" and value == b"close":
             closes = True
         else:
-            raise RuntimeError("an answer frames itself")
+            raise RuntimeError("a response frames itself")
     return length, closes
 
 
@@ -171,27 +241,13 @@ def _reset_on_close(transport: asyncio.Transport) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-class Flow(FlowControl):
-    """Reading that stays paused while `held`, whoever would go on."""
-
-    held = False
-
-    @override
-    def resume_reading(self) -> None:
-        if self.read_paused and not self.held:
-            super().resume_reading()
-
-
 def _nothing() -> None:
-    """Instead of the protocol, which would be held in a circle."""
+    """Takes the place of the protocol's callback: the two would hold each other."""
 
 
-def refusal(problem: ProblemError, default_headers: Headers, *, with_body: bool) -> bytes:
-    """The whole answer, in bytes, to a request that reaches no application; logged under its id."""
-    request_id = new_uuid()
-    fields = {"request_id": request_id, "status": problem.status, "code": problem.code, "reason": problem.detail}
-    log.info("refused", extra={"fields": fields})
-    status, headers, body = render(problem, request_id)
-    headers = [*default_headers, *headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-    lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % field for field in headers), b"\r\n"]
+def error_response(response: Response, default_headers: Headers, *, with_body: bool) -> bytes:
+    """The bytes of a whole response after which the connection closes."""
+    status, headers, body = response
+    fields = [*default_headers, *headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+    lines = [_STATUS_LINES[status], *(b"%b: %b\r\n" % field for field in fields), b"\r\n"]
     return b"".join([*lines, body] if with_body else lines)

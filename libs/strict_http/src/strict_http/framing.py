@@ -1,26 +1,27 @@
 """The bytes of one connection, cut where a request line, a head or a body ends.
 
-The parser of uvicorn gets a head once it is whole and a body to its exact end, and no byte of the next request before
-the answer to the last is complete.
+The parser gets a head once it is complete and a body to its exact end, and no byte of the next request before the
+response to the last one is complete. How the bytes were cut into packets therefore never matters.
 """
 
+import asyncio
 import re
 from abc import abstractmethod
 from collections.abc import Callable
 from enum import IntEnum, auto
-from typing import Any, ClassVar, override
+from typing import ClassVar
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
 
-from strict_http.exchange import Exchange, Flow
+from strict_http.exchange import Exchange
+from strict_http.flow import MAX_BUFFERED_BYTES, Flow
 from strict_http.request_head import (
     MAX_FIELD_BYTES,
     MAX_LINE_BYTES,
     RequestLine,
+    bad_request,
     fields_too_large,
     read_request_line,
-    refused,
     target_too_long,
 )
 
@@ -40,24 +41,18 @@ class Stage(IntEnum):
     BODY = auto()
     CHUNKS = auto()
     TRAILERS = auto()
-    ANSWER = auto()  # the next request, which waits
-    CLOSED = auto()  # nothing any more
+    RESPONSE = auto()  # to the next request, which waits for the response
+    CLOSED = auto()  # to nothing any more
 
 
-class StagedProtocol(HttpToolsProtocol):
-    """Takes what has come from `_pending`, stage by stage; a fault is raised where it is found."""
+class FramingProtocol(asyncio.Protocol):
+    """Consumes `_pending` stage by stage, and raises a fault where it finds it."""
 
-    # the parser calls what is there; of its events these carry nothing that is not known already
-    on_message_begin = None  # type: ignore[assignment]
-    on_url = None  # type: ignore[assignment]
-    on_headers_complete = None  # type: ignore[assignment]
-
-    flow: Flow
-    cycle: Exchange
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
-        super().__init__(*args, **kwargs)
-        self.headers: list[tuple[bytes, bytes]] = []
+    def __init__(self) -> None:
+        self._flow: Flow
+        self._exchange: Exchange
+        self._parser = httptools.HttpRequestParser(self)
+        self._headers: list[tuple[bytes, bytes]] = []
         self._stage = Stage.LINE
         self._pending = b""
         self._request: RequestLine = ("", b"", b"", "")
@@ -69,17 +64,17 @@ class StagedProtocol(HttpToolsProtocol):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Judge the head in `_request` and `headers`."""
+        """Check the head in `_request` and `_headers`, and make the exchange."""
 
     @abstractmethod
     def _start(self) -> None:
-        """Start on the request; its answer may be complete on return."""
+        """Run the application; its response may be complete on return."""
 
-    def _take_all(self) -> None:
-        """Go on until more bytes are needed, or the answer.
+    def _consume(self) -> None:
+        """Go on until more bytes are needed, or the response.
 
         Raises:
-            ProblemError: the request is refused.
+            RejectedError: the request is rejected.
             httptools.HttpParserError: it is malformed.
             httptools.HttpParserUpgrade: it wants another protocol.
         """
@@ -89,7 +84,7 @@ class StagedProtocol(HttpToolsProtocol):
     def _take_line(self) -> bool:
         data = self._pending
         if not data[:1].isupper() and data[:1] != b"\r":
-            raise refused("The request line is malformed.")
+            raise bad_request("The request line is malformed.")
         end = data.find(b"\n") + 1
         if not end:
             if len(data) > MAX_LINE_BYTES:
@@ -109,13 +104,13 @@ class StagedProtocol(HttpToolsProtocol):
         end = data.find(b"\n\r\n", self._searched) + 3
         if end < start or end - start > MAX_FIELD_BYTES:
             if data.find(b"\n\n", start - 1, start + MAX_FIELD_BYTES) >= 0:
-                raise refused(MALFORMED)
+                raise bad_request(MALFORMED)
             if len(data) - start > MAX_FIELD_BYTES:
                 raise fields_too_large()
             self._searched = max(start - 1, len(data) - 2)
             return False
-        self.headers, self._message_complete = [], False
-        self.parser.feed_data(data[:end])
+        self._headers, self._message_complete = [], False
+        self._parser.feed_data(data[:end])
         self._begin()
         self._pending = data[end:]
         self._start()
@@ -125,13 +120,13 @@ class StagedProtocol(HttpToolsProtocol):
         data, length = self._pending, self._remaining
         self._pending = data[length:]
         self._remaining = max(0, length - len(data))
-        self.parser.feed_data(data[:length])
+        self._parser.feed_data(data[:length])
         if not self._remaining:
             self._end_body()
         return True
 
     def _take_chunks(self) -> bool:
-        """Hand the parser all the chunks that are there at once: tiny ones must not cost a slice each."""
+        """Give the parser all complete chunks at once: tiny ones must not cost a slice each."""
         data, place = self._pending, 0
         while self._stage is Stage.CHUNKS:
             if self._remaining:
@@ -139,7 +134,7 @@ class StagedProtocol(HttpToolsProtocol):
                 place, self._remaining = place + step, self._remaining - step
             end = data.find(b"\n", place) + 1
             if (end or len(data)) - place > MAX_CHUNK_LINE_BYTES and not self._remaining:
-                raise refused("A chunk's extensions are too long.")
+                raise bad_request("A chunk's extensions are too long.")
             if self._remaining or not end:
                 break
             size = _chunk_size(data, place)
@@ -147,9 +142,9 @@ class StagedProtocol(HttpToolsProtocol):
             if size:
                 self._remaining = size + len(b"\r\n")
             else:
-                # the scope keeps its list, trailers go into one that nobody reads
-                self.headers, self._remaining, self._stage = [], MAX_FIELD_BYTES, Stage.TRAILERS
-        self.parser.feed_data(data[:place])
+                # the scope keeps its list; trailers go into another one, which nobody reads
+                self._headers, self._remaining, self._stage = [], MAX_FIELD_BYTES, Stage.TRAILERS
+        self._parser.feed_data(data[:place])
         self._pending = data[place:]
         return place > 0
 
@@ -159,7 +154,7 @@ class StagedProtocol(HttpToolsProtocol):
         if (end or len(data)) > self._remaining:
             raise fields_too_large()
         self._remaining -= end
-        self.parser.feed_data(data[:end])
+        self._parser.feed_data(data[:end])
         self._pending = data[end:]
         if data[:end] == b"\r\n":
             self._end_body()
@@ -167,18 +162,17 @@ class StagedProtocol(HttpToolsProtocol):
 
     def _end_body(self) -> None:
         if not self._message_complete:
-            raise refused("The length of the body is unclear.")
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
-        self._stage = Stage.ANSWER
+            raise bad_request("The length of the body is unclear.")
+        self._exchange.complete_request()
+        self._stage = Stage.RESPONSE
 
     def _hold(self) -> bool:
-        if len(self._pending) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-            self.flow.held = True
+        if len(self._pending) > MAX_BUFFERED_BYTES:
+            self._flow.pause_reading()
+            self._flow.held = True
         return False
 
-    _STEPS: ClassVar[list[Callable[["StagedProtocol"], bool]]] = [
+    _STEPS: ClassVar[list[Callable[["FramingProtocol"], bool]]] = [
         _take_line,
         _take_fields,
         _take_body,
@@ -188,20 +182,16 @@ class StagedProtocol(HttpToolsProtocol):
     ]
     """In the order of the stages."""
 
-    @override
+    # called by the parser
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        # the parser leaves white space behind a value (RFC 9112 section 5.1 excludes it)
-        self.headers.append((name.lower(), value.rstrip(b" \t")))
+        # the parser leaves white space after a value (RFC 9112 section 5.1 excludes it)
+        self._headers.append((name.lower(), value.rstrip(b" \t")))
 
-    @override
     def on_body(self, body: bytes) -> None:
-        self.cycle.waiting_for_100_continue = False
-        self.cycle.body += body
-        if len(self.cycle.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-        self.cycle.message_event.set()
+        if self._exchange.add_body(body) > MAX_BUFFERED_BYTES:
+            self._flow.pause_reading()
 
-    @override
     def on_message_complete(self) -> None:
         self._message_complete = True
 
@@ -209,5 +199,5 @@ class StagedProtocol(HttpToolsProtocol):
 def _chunk_size(data: bytes, place: int) -> int:
     size = _CHUNK_SIZE.match(data, place)
     if size is None:
-        raise refused(MALFORMED)
+        raise bad_request(MALFORMED)
     return int(size[1], 16)

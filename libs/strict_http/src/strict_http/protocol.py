@@ -1,58 +1,99 @@
-"""HTTP/1 on one connection, strictly: uvicorn's protocol, its parser on a short lead.
+"""HTTP/1 on one connection: one request is read and answered before the next is looked at.
 
-uvicorn hands the parser what comes, and acts on what it says. Here one request is read and answered before the next is
-looked at. So no fault can fall into another answer, no client can make more than one request wait in memory, and how
-the bytes were cut into packets never matters. It rests on the internals of the one version of uvicorn that is pinned.
+So no fault can fall into another response, and no client can make more than one request wait in memory.
 """
 
 import asyncio
-from typing import Any, override
+from typing import TYPE_CHECKING, Any, cast, override
 from urllib.parse import unquote
 
 import httptools
-from uvicorn._types import HTTPScope
+from uvicorn import Config
 
-from runtime.problems import ProblemError
-from strict_http.exchange import Exchange, Flow, refusal
-from strict_http.framing import MALFORMED, Stage, StagedProtocol
-from strict_http.request_head import CHUNKED, MAX_FIELDS, fields_too_large, read_framing, refused
-from strict_http.slow_client import ReaderWatch
-from strict_http.timeouts import Clock, Wait
+from strict_http.asgi import App, Scope
+from strict_http.errors import ErrorResponses, RejectedError
+from strict_http.exchange import Exchange, error_response
+from strict_http.flow import Flow
+from strict_http.framing import MALFORMED, FramingProtocol, Stage
+from strict_http.request_head import CHUNKED, MAX_FIELDS, bad_request, fields_too_large, read_framing
+from strict_http.slow_client import SlowClientGuard
+from strict_http.timeouts import Timeouts, Wait
+
+if TYPE_CHECKING:
+    from uvicorn.server import ServerState
 
 _HEAD = (Stage.LINE, Stage.FIELDS)
 
 
-class StrictProtocol(StagedProtocol):
-    """The HTTP protocol both services run; a fault answers a problem and closes."""
+class StrictConfig(Config):
+    """How `StrictProtocol` is served; everything else that uvicorn can do is off."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
-        super().__init__(*args, **kwargs)
-        self._clock = Clock(self.loop, self.timeout_keep_alive, self._on_time)
+    def __init__(self, app: App, errors: ErrorResponses, *, keepalive_seconds: int, graceful_seconds: int) -> None:
+        super().__init__(
+            app,
+            interface="asgi3",
+            http=StrictProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=keepalive_seconds,
+            timeout_graceful_shutdown=graceful_seconds,
+        )
+        self.errors = errors
+
+
+class StrictProtocol(FramingProtocol):
+    """One connection, as uvicorn's server makes it; after a fault it responds and closes."""
+
+    def __init__(
+        self,
+        config: StrictConfig,
+        server_state: "ServerState",
+        app_state: dict[str, Any],  # noqa: ARG002 - of a lifespan, which is off
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__()
+        self._app = cast(App, config.loaded_app)
+        self._errors = config.errors
+        self._server_state = server_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._timeouts = Timeouts(self._loop, config.timeout_keep_alive, self._on_timeout)
         self._stopping = False
         self._receiving = False
 
     @override
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
-        super().connection_made(transport)
-        self.flow = Flow(transport)
-        self._reader = ReaderWatch(self.loop, transport)
-        self._watch()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._server = _address(self._transport, "sockname")
+        self._client = _address(self._transport, "peername")
+        self._flow = Flow(self._transport)
+        self._slow_client = SlowClientGuard(self._loop, self._transport)
+        self._server_state.connections.add(self)  # type: ignore[arg-type] # uvicorn lists its own protocols
+        self._set_timeout()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        self._server_state.connections.discard(self)
         self._close()
-        self._reader.stop()
-        super().connection_lost(exc)
+        self._slow_client.stop()
+        if hasattr(self, "_exchange"):  # a request was read
+            self._exchange.connection_lost()
+        self._flow.resume_writing()
+        # the parser holds this protocol in turn
+        del self._parser
 
     @override
     def pause_writing(self) -> None:
-        super().pause_writing()
-        self._reader.start()
+        self._flow.pause_writing()
+        self._slow_client.start()
 
     @override
     def resume_writing(self) -> None:
-        super().resume_writing()
-        self._reader.read_on()
+        self._flow.resume_writing()
+        self._slow_client.note_progress()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -62,62 +103,41 @@ class StrictProtocol(StagedProtocol):
             self._advance()
             self._receiving = False
 
-    @override
-    def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
-        self._reader.start()
-        if self.transport.is_closing():
-            return
-        if self.cycle.early:
-            self._linger()
-            return
-        self._stage, self._blank_line_seen = Stage.LINE, False
-        self.flow.held = False
-        self.flow.resume_reading()
-        if self._pending:
-            self._advance()
-        else:
-            self._clock.wait_for(Wait.REQUEST)
-
-    @override
     def shutdown(self) -> None:
-        """Close behind the answer under way, or else behind one more request, if it comes soon."""
+        """Called by uvicorn's server: close after the response under way, or else after one more request, if any."""
         self._stopping = True
         if self._stage in _HEAD:
-            self._watch()
+            self._set_timeout()
         elif self._stage is not Stage.CLOSED:
-            super().shutdown()
+            self._exchange.keep_alive = False
 
     def _advance(self) -> None:
         try:
-            self._take_all()
-        except ProblemError as problem:
-            self._refuse(problem)
+            self._consume()
+        except RejectedError as error:
+            self._reject(error)
         except httptools.HttpParserUpgrade:
-            self._refuse(refused("Upgrade is not supported."))
+            self._reject(bad_request("Upgrade is not supported."))
         except httptools.HttpParserError:
-            self._refuse(refused(MALFORMED))
-        self._watch()
+            self._reject(bad_request(MALFORMED))
+        self._set_timeout()
 
     @override
     def _begin(self) -> None:
-        if len(self.headers) > MAX_FIELDS:
+        if len(self._headers) > MAX_FIELDS:
             raise fields_too_large()
-        length, keep_alive, expects_continue = read_framing(self.headers, self._request[3])
+        length, keep_alive, expects_continue = read_framing(self._headers, self._request[3])
         if self._message_complete is not (length == 0):
-            raise refused("The length of the body is unclear.")
-        self.cycle = Exchange(
-            scope=self._make_scope(),
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=expects_continue,
+            raise bad_request("The length of the body is unclear.")
+        self._exchange = Exchange(
+            self._make_scope(),
+            self._transport,
+            self._flow,
+            self._server_state.default_headers,
+            self._errors,
+            self._on_response_complete,
             keep_alive=keep_alive and not self._stopping,
-            on_response=self.on_response_complete,
+            expects_continue=expects_continue,
         )
         if length == 0:
             self._end_body()
@@ -127,76 +147,98 @@ class StrictProtocol(StagedProtocol):
 
     @override
     def _start(self) -> None:
-        # a whole request with nothing behind it starts at once, which saves a turn of the loop; none within another
-        eager = self._receiving and self._stage is Stage.ANSWER and not self._pending
+        # a whole request with nothing after it starts at once, which saves an iteration of the loop; never nested
+        eager = self._receiving and self._stage is Stage.RESPONSE and not self._pending
         if eager:
-            # a whole answer may come before `_watch`, which would take the wait behind it for the one before it
-            self._clock.wait_for(Wait.NOTHING)
-        task = asyncio.Task(self.cycle.run_asgi(self.app), loop=self.loop, eager_start=eager)
+            # a whole response may come before `_set_timeout`, which would take the next wait for the current one
+            self._timeouts.wait_for(Wait.NOTHING)
+        task = asyncio.Task(self._exchange.run(self._app), loop=self._loop, eager_start=eager)
         if not task.done():
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            self._server_state.tasks.add(task)
+            task.add_done_callback(self._server_state.tasks.discard)
 
-    def _make_scope(self) -> HTTPScope:
+    def _make_scope(self) -> Scope:
         method, raw_path, query, version = self._request
         path = raw_path.decode("ascii")
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme or "http",
+            "server": self._server,
+            "client": self._client,
+            "scheme": "http",
             "method": method,
             "root_path": "",
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
             "query_string": query,
-            "headers": self.headers,
-            "state": self.app_state.copy(),
+            "headers": self._headers,
+            "state": {},
         }
 
-    def _refuse(self, problem: ProblemError) -> None:
+    def _on_response_complete(self) -> None:
+        self._server_state.total_requests += 1
+        self._slow_client.start()
+        if self._transport.is_closing():
+            return
+        if self._exchange.early:
+            self._linger()
+            return
+        self._stage, self._blank_line_seen = Stage.LINE, False
+        self._flow.held = False
+        self._flow.resume_reading()
+        if self._pending:
+            self._advance()
+        else:
+            self._timeouts.wait_for(Wait.REQUEST)
+
+    def _reject(self, error: RejectedError) -> None:
         if self._stage in _HEAD:
             is_head = self._pending.startswith(b"HEAD ")
-        elif self.cycle.response_started:
+        elif self._exchange.response_started:
             self._close()
-            self.transport.close()
+            self._transport.close()
             return
         else:
-            is_head = self.cycle.scope["method"] == "HEAD"
-            self.cycle.abandon()
-        self.transport.write(refusal(problem, self.server_state.default_headers, with_body=not is_head))
-        self._reader.start()
+            is_head = self._exchange.scope["method"] == "HEAD"
+            self._exchange.abandon()
+        response = self._errors.rejected(error)
+        self._transport.write(error_response(response, self._server_state.default_headers, with_body=not is_head))
+        self._slow_client.start()
         self._linger()
 
     def _linger(self) -> None:
-        """End the answer, and read on for a while: closing on unread bytes could destroy it on its way."""
+        """End the response, and read on for a while: closing on unread bytes could destroy it on its way."""
         self._close()
-        if not self.transport.is_closing():
-            self.flow.held = False
-            self.flow.resume_reading()
-            self.transport.write_eof()
-            self._clock.wait_for(Wait.CLOSE)
+        if not self._transport.is_closing():
+            self._flow.held = False
+            self._flow.resume_reading()
+            self._transport.write_eof()
+            self._timeouts.wait_for(Wait.CLOSE)
 
     def _close(self) -> None:
         self._stage, self._pending = Stage.CLOSED, b""
-        self._clock.stop()
+        self._timeouts.stop()
 
-    def _watch(self) -> None:
-        if self._stage is Stage.ANSWER:
-            self._clock.wait_for(Wait.NOTHING)
+    def _set_timeout(self) -> None:
+        if self._stage is Stage.RESPONSE:
+            self._timeouts.wait_for(Wait.NOTHING)
         elif self._stage is Stage.LINE and not self._pending:
-            self._clock.wait_for(Wait.LAST_REQUEST if self._stopping else Wait.REQUEST)
+            self._timeouts.wait_for(Wait.LAST_REQUEST if self._stopping else Wait.REQUEST)
         elif self._stage in _HEAD:
-            self._clock.wait_for(Wait.HEAD)
+            self._timeouts.wait_for(Wait.HEAD)
         elif self._stage is not Stage.CLOSED:
-            self._clock.wait_for(Wait.BODY)
+            self._timeouts.wait_for(Wait.BODY)
 
-    def _on_time(self, missed: Wait) -> None:
-        if self.transport.is_closing():
+    def _on_timeout(self, missed: Wait) -> None:
+        if self._transport.is_closing():
             return
         if missed in (Wait.HEAD, Wait.BODY):
-            self._refuse(ProblemError("request_timeout", "The request did not come in time."))
+            self._reject(RejectedError("request_timeout", "The request did not arrive in time."))
         else:
-            self.transport.close()
+            self._transport.close()
+
+
+def _address(transport: asyncio.Transport, name: str) -> tuple[str, int] | None:
+    address = transport.get_extra_info(name)
+    return (str(address[0]), int(address[1])) if isinstance(address, tuple) else None

@@ -1,26 +1,26 @@
-"""What the head of a request must look like before anybody acts on it (RFC 9112 sections 3, 6 and 7)."""
+"""What the head of a request must look like (RFC 9112 sections 3, 6 and 7)."""
 
 import re
 from collections.abc import Iterable
 
-from runtime.problems import ProblemError
+from strict_http.errors import RejectedError
 
 MAX_TARGET_BYTES = 8 * 1024
 MAX_LINE_BYTES = len(b"UNSUBSCRIBE ") + MAX_TARGET_BYTES + len(b" HTTP/1.1\r\n")
-"""Of the longest request line, by the longest method that the parser knows."""
+"""Of the longest request line, with the longest method that the parser knows."""
 
 MAX_FIELDS = 100
 MAX_FIELD_BYTES = 32 * 1024
 """Of all header lines together, their line ends and the empty line included."""
 
 CHUNKED = -1
-"""The length of a body that tells its length as it goes."""
+"""Stands for the length of a chunked body, which is not known ahead."""
 
 _VERSIONS = {b"HTTP/1.1\r\n": "1.1", b"HTTP/1.0\r\n": "1.0"}
 _PATH = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/%"
 _QUERY = _PATH.replace(b"'", b"") + b"?"
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_DECISIVE = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_CHECKED = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _MAX_LENGTH_DIGITS = 18
 
 type RequestLine = tuple[str, bytes, bytes, str]
@@ -28,72 +28,72 @@ type RequestLine = tuple[str, bytes, bytes, str]
 
 
 def read_request_line(line: bytes) -> RequestLine:
-    """Take a request line, its line end included, apart.
+    """Split a request line, its line end included.
 
-    The target is in origin form alone (RFC 9112 section 3.2.1) and holds no character that RFC 3986 does not let it
-    hold; nor `'` in the query, which signature libraries normalise differently.
+    The target must be in origin form (RFC 9112 section 3.2.1) and hold only characters that RFC 3986 allows in it;
+    `'` is not allowed in the query either, because signature libraries normalise it differently.
 
     Raises:
-        ProblemError: `uri_too_long` or `bad_request`.
+        RejectedError: `uri_too_long` or `bad_request`.
     """
     if len(line) > MAX_LINE_BYTES:
         raise target_too_long()
     parts = line.split(b" ")
     if len(parts) != 3:  # noqa: PLR2004 - method, target, version
-        raise refused("The request line is malformed.")
+        raise bad_request("The request line is malformed.")
     method, target, end = parts
     if not (method.isalpha() and method.isupper()):
-        # the parser knows the methods, but passes over line ends before them
-        raise refused("The method is malformed.")
+        # the parser checks the method itself, but skips line ends before it
+        raise bad_request("The method is malformed.")
     if len(target) > MAX_TARGET_BYTES:
         raise target_too_long()
     version = _VERSIONS.get(end)
     if version is None:
-        raise refused("The version is not HTTP/1.1 or HTTP/1.0.")
+        raise bad_request("The version is not HTTP/1.1 or HTTP/1.0.")
     if not target.startswith(b"/") or method == b"CONNECT":
-        raise refused("The request target is not in origin form.")
+        raise bad_request("The request target is not in origin form.")
     path, _, query = target.partition(b"?")
     if path.translate(None, _PATH) or query.translate(None, _QUERY):
-        raise refused("The request target holds a forbidden character.")
+        raise bad_request("The request target holds a forbidden character.")
     if b"%" in target and _BROKEN_ESCAPE.search(target):
-        raise refused("The request target holds a broken escape.")
+        raise bad_request("The request target holds a broken escape.")
     return method.decode("ascii"), path, query, version
 
 
 type Framing = tuple[int, bool, bool]
-"""What a head says about the bytes behind it: the length of the body, or `CHUNKED`; whether another request may
+"""What a head says about the bytes after it: the length of the body, or `CHUNKED`; whether another request may
 follow; whether the client may wait for 100 (Continue) before it sends the body."""
 
 
 def read_framing(fields: Iterable[tuple[bytes, bytes]], version: str) -> Framing:
-    """Judge the fields that decide, of which only `Connection` may be repeated and `Host` must be there.
+    """Check the fields that frame a request: only `Connection` may be repeated, and `Host` is required.
 
-    Names come in lower case. HTTP/1.0 needs its `Host` too, and never keeps the connection.
+    Names are in lower case. HTTP/1.0 needs a `Host` too, and never keeps the connection open.
 
     Raises:
-        ProblemError: `bad_request`.
+        RejectedError: `bad_request`.
     """
-    decisive: dict[bytes, bytes] = {}
+    checked: dict[bytes, bytes] = {}
     keep_alive = version == "1.1"
     for name, value in fields:
-        if name in _DECISIVE:
+        if name in _CHECKED:
             if name == b"connection":
                 keep_alive = keep_alive and not _closes(value)
                 continue
-            if name in decisive:
-                raise refused(f"{name.decode().title()} came more than once.")
-            decisive[name] = value
-    if b"host" not in decisive:
-        raise refused("Host is missing.")
-    if len(decisive) == 1:
+            if name in checked:
+                raise bad_request(f"{name.decode().title()} came more than once.")
+            checked[name] = value
+    if b"host" not in checked:
+        raise bad_request("Host is missing.")
+    if len(checked) == 1:
         return 0, keep_alive, False
-    if b"upgrade" in decisive:
-        raise refused("Upgrade is not supported.")
-    expectation = decisive.get(b"expect")
+    if b"upgrade" in checked:
+        raise bad_request("Upgrade is not supported.")
+    expectation = checked.get(b"expect")
     if expectation is not None and expectation.lower() != b"100-continue":
-        raise refused("The expectation is not 100-continue.")
+        raise bad_request("The expectation is not 100-continue.")
     # RFC 9110 section 10.1.1: an expectation of HTTP/1.0 is ignored
-    return _body_length(decisive, version), keep_alive, expectation is not None and version == "1.1"
+    return _body_length(checked, version), keep_alive, expectation is not None and version == "1.1"
 
 
 def _closes(connection: bytes) -> bool:
@@ -101,30 +101,30 @@ def _closes(connection: bytes) -> bool:
     return any(option.strip() == b"close" for option in connection.lower().split(b","))
 
 
-def _body_length(decisive: dict[bytes, bytes], version: str) -> int:
-    """RFC 9112 section 6.3, without what it only tolerates."""
-    length = decisive.get(b"content-length")
-    coding = decisive.get(b"transfer-encoding")
+def _body_length(checked: dict[bytes, bytes], version: str) -> int:
+    """RFC 9112 section 6.3, without the forms that it merely tolerates."""
+    length = checked.get(b"content-length")
+    coding = checked.get(b"transfer-encoding")
     if coding is not None:
         if coding != b"chunked" or length is not None or version != "1.1":
-            raise refused("Transfer-Encoding is not chunked alone, on HTTP/1.1.")
+            raise bad_request("Transfer-Encoding is not chunked alone, on HTTP/1.1.")
         return CHUNKED
     if length is None:
         return 0
     if not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
-        raise refused("Content-Length is malformed.")
+        raise bad_request("Content-Length is malformed.")
     return int(length)
 
 
-def refused(detail: str) -> ProblemError:
-    return ProblemError("bad_request", detail)
+def bad_request(detail: str) -> RejectedError:
+    return RejectedError("bad_request", detail)
 
 
-def target_too_long() -> ProblemError:
-    return ProblemError("uri_too_long", f"The request target is longer than {MAX_TARGET_BYTES} bytes.")
+def target_too_long() -> RejectedError:
+    return RejectedError("uri_too_long", f"The request target is longer than {MAX_TARGET_BYTES} bytes.")
 
 
-def fields_too_large() -> ProblemError:
-    return ProblemError(
+def fields_too_large() -> RejectedError:
+    return RejectedError(
         "request_header_fields_too_large", f"More than {MAX_FIELDS} fields, or {MAX_FIELD_BYTES} bytes of them."
     )

@@ -1,4 +1,4 @@
-"""How long a connection is waited for."""
+"""How long a connection waits for its client."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,18 +8,17 @@ HEAD_SECONDS = 10.0
 """From the first byte of a request to the end of its headers."""
 
 BODY_SECONDS = 30.0
-"""From there to the end of its body."""
+"""From the end of the headers to the end of the body."""
 
 LINGER_SECONDS = 2.0
-"""How long a client that is still sending may take to read the answer (RFC 9112 section 9.6)."""
+"""How long a client that is still sending may take to read the response (RFC 9112 section 9.6)."""
 
-
-LAST_SECONDS = 1.0
-"""How long a connection without a request may still bring one once the server stops: it may be on its way."""
+LAST_REQUEST_SECONDS = 1.0
+"""How long an idle connection stays open once the server stops: a request may already be on its way."""
 
 
 class Wait(Enum):
-    """What a connection is waited for."""
+    """What a connection is waiting for."""
 
     NOTHING = auto()
     REQUEST = auto()
@@ -29,26 +28,28 @@ class Wait(Enum):
     CLOSE = auto()
 
 
-class Clock:
-    """One timer for a connection, which moves only where it would come too late.
+class Timeouts:
+    """One timer for each connection; it is moved only where it would fire too late, which saves most of its cost.
 
     Args:
         loop: runs the timer.
         idle_seconds: how long a connection may stay without a request.
-        on_time: called with what did not come in its time.
+        on_timeout: called with what did not arrive in time.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, idle_seconds: float, on_time: Callable[[Wait], object]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, idle_seconds: float, on_timeout: Callable[[Wait], None]
+    ) -> None:
         self._loop = loop
         self._idle_seconds = idle_seconds
-        self._on_time = on_time
+        self._on_timeout = on_timeout
         self._awaited = Wait.NOTHING
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
     def wait_for(self, what: Wait) -> None:
-        """Start the time for `what`; one that runs for the same already runs on."""
+        """Start the time for `what`; if it is running already, it goes on."""
         if what is self._awaited:
             return
         self._awaited = what
@@ -58,7 +59,7 @@ class Clock:
                 self._set_timer()
 
     def stop(self) -> None:
-        """Let go of the timer, with the connection."""
+        """Cancel the timer; the connection is closed."""
         self._awaited = Wait.NOTHING
         if self._timer is not None:
             self._timer.cancel()
@@ -68,9 +69,9 @@ class Clock:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = self._deadline
-        self._timer = self._loop.call_at(self._deadline, self._look)
+        self._timer = self._loop.call_at(self._deadline, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         if self._awaited is Wait.NOTHING:
             return
@@ -78,7 +79,7 @@ class Clock:
             self._set_timer()
             return
         missed, self._awaited = self._awaited, Wait.NOTHING
-        self._on_time(missed)
+        self._on_timeout(missed)
 
     def _seconds(self, what: Wait) -> float:
         if what is Wait.REQUEST:
@@ -87,4 +88,4 @@ class Clock:
             return HEAD_SECONDS
         if what is Wait.BODY:
             return BODY_SECONDS
-        return LAST_SECONDS if what is Wait.LAST_REQUEST else LINGER_SECONDS
+        return LAST_REQUEST_SECONDS if what is Wait.LAST_REQUEST else LINGER_SECONDS

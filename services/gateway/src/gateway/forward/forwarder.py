@@ -133,7 +133,8 @@ class Forwarder:
         )
         # with what is added here; the private service's own refusal would not know the request's id
         if lines.count(b"\n") - 1 > MAX_FIELDS or len(lines) > MAX_FIELD_BYTES:
-            raise fields_too_large()
+            too_large = fields_too_large()
+            raise ProblemError(too_large.code, too_large.detail)
         return b"%b %b HTTP/1.1\r\n%b%b" % (outgoing.method.encode(), target, lines, body)
 
     def _forwarded(self, outgoing: Outgoing) -> bytes:
