@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from gateway.forward.headers import for_upstream
 from gateway.forward.upstream import Upstream
-from gateway.forward.upstream_response import UpstreamError, UpstreamResponse
+from gateway.forward.upstream_response import UpstreamResponse
+from gateway.upstream_errors import UpstreamError
 from identity import Keyring, verify
 from runtime.identifiers import is_canonical_uuid
 from strict_http import slow_client

@@ -13,7 +13,7 @@ from gateway.forward.body import BodyBuffers
 from gateway.forward.client_disconnect import ClientDisconnectedError, DisconnectWatchers
 from gateway.forward.forwarder import Forwarder, Outgoing
 from gateway.forward.headers import Headers, for_client, for_upstream
-from gateway.forward.upstream_response import UpstreamError, UpstreamResponse
+from gateway.forward.upstream_response import UpstreamResponse
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Metrics
 from gateway.proxies import Client, TrustedProxies
@@ -21,6 +21,7 @@ from gateway.token.bearer import read_token
 from gateway.token.claims import Bearer
 from gateway.token.scopes import check_scope
 from gateway.token.verifier import TokenVerifier
+from gateway.upstream_errors import UpstreamError
 from runtime.identifiers import new_uuid
 from runtime.logs import RequestLog
 from runtime.problems import ProblemError, render

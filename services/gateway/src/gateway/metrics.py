@@ -13,7 +13,7 @@ from prometheus_client import (
 )
 
 from gateway.auth_errors import Reason as AuthFailure
-from gateway.forward.upstream_response import Reason as UpstreamFailure
+from gateway.upstream_errors import Reason as UpstreamFailure
 from runtime.metrics import Counts, Durations
 
 

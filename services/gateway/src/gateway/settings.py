@@ -22,6 +22,7 @@ from pydantic.networks import AnyUrl
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.keys.jwks import Key, parse_jwks
+from gateway.limits.limiter import RedisFailure
 from gateway.limits.policy import Policy, parse_policies
 from gateway.limits.redis_limits import redis_client
 from gateway.proxies import Network
@@ -30,7 +31,6 @@ from identity import Keyring
 from runtime.settings import CommaList, Port
 
 type Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "EdDSA"]
-type RedisFailure = Literal["local", "open", "closed"]
 type LogLevel = Literal["debug", "info", "warning", "error"]
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable
 from typing import cast, override
 
-from gateway.forward.upstream_response import UpstreamError, UpstreamResponse
+from gateway.forward.upstream_response import UpstreamResponse
+from gateway.upstream_errors import UpstreamError
 
 CONNECT_SECONDS = 5.0
 LARGE_BYTES = 64 * 1024

@@ -2,34 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal
 
 import httptools
+
+from gateway.upstream_errors import Reason, UpstreamError
 
 BUFFERED_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _STATUSES = range(100, 600)
 """RFC 9110 section 15."""
-
-type Reason = Literal["connect", "timeout", "broken", "garbage"]
-
-
-class UpstreamError(Exception):
-    """The exchange failed.
-
-    Attributes:
-        reason: `connect` before anything was sent, `timeout`, `broken` where the connection ended early,
-            `garbage` where what came is no HTTP answer.
-        written: whether a byte of the request was handed to the connection.
-        answered: whether a byte of an answer came.
-    """
-
-    def __init__(self, reason: Reason, *, written: bool, answered: bool = False) -> None:
-        super().__init__(reason)
-        self.reason: Reason = reason
-        self.written = written
-        self.answered = answered
 
 
 class UpstreamResponse:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gateway.auth_errors import revoked, too_many_failures
 from gateway.expiring_lru import ExpiringLRU
@@ -13,12 +13,14 @@ from gateway.limits.redis_command import LimitCheck, address_subject, user_subje
 from gateway.limits.redis_limits import RedisLimits, RedisUnavailableError
 from gateway.limits.revocation import RevocationMemory
 from gateway.metrics import Metrics
-from gateway.settings import RedisFailure
 from gateway.token.claims import Bearer
 from runtime.problems import ProblemError, retry_after
 
 REMEMBERED_DENIALS = 65536
 LIMITS_RETRY_SECONDS = 2
+
+type RedisFailure = Literal["local", "open", "closed"]
+"""While Redis is unavailable: check in this process, let all requests pass, or none."""
 
 type Headers = list[tuple[bytes, bytes]]
 
