@@ -23,7 +23,7 @@ token: setup ## print a token of the running stack and nothing else: make -s tok
 test: lint types ## lint, types, and every test that Python alone can run
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not external'
 
-test-external: setup ## tests against what no wheel brings; skips by name what is missing
+test-external: setup ## tests against what no wheel brings and the newest uvicorn; skips by name what is missing
 	@$(BIN)/python -m pytest -m external || test $$? -eq 5  # 5: there is none
 
 bench: setup ## us and the peers in one run: a table, bench/results; QUICK=1 for a short run, ONLY=gateway for a part

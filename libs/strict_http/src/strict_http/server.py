@@ -6,14 +6,14 @@ import socket
 from collections.abc import Generator, Iterator
 from typing import override
 
-import uvicorn
+from uvicorn import Server
 
 from strict_http.asgi import App
 from strict_http.errors import ErrorResponses
 from strict_http.protocol import StrictConfig, StrictProtocol
 
 
-class StrictServer(uvicorn.Server):
+class StrictServer(Server):
     """A server whose `serve(sockets=[…])` runs until `should_exit` is set."""
 
     config: StrictConfig

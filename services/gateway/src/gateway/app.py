@@ -69,7 +69,7 @@ class Gateway:
             # the one is gone; the other broke inside an answer, whose end the client must miss
             pass
         except Exception:
-            log.exception("unforeseen", extra={"fields": {"request_id": request.id}})
+            log.exception("unhandled exception", extra={"fields": {"request_id": request.id}})
             await request.refuse(ProblemError("internal", "Something went wrong."))
         finally:
             self._record(request)
