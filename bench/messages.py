@@ -3,11 +3,11 @@
 import json
 import socket
 import time
-from collections.abc import Sequence
 from uuid import uuid4
 
 from devtools.processes import LOOPBACK
 from identity import Keyring, sign
+from strict_http.asgi import Headers
 
 AUTHORITY = b"todos.example"
 LIST = b"/v1/todos?limit=20"
@@ -15,8 +15,6 @@ TODOS = b"/v1/todos"
 NEW_TODO = json.dumps(
     {"title": "Buy milk", "description": "Two bottles, and the good bread", "tags": ["home", "food"], "order": 7}
 ).encode()
-
-type Headers = Sequence[tuple[bytes, bytes]]
 
 
 def message(method: str, target: bytes, headers: Headers, body: bytes = b"") -> bytes:

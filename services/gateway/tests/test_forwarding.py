@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
+from gateway.forward.forwarder import Forwarder, Outgoing
 from gateway.forward.headers import for_upstream
 from gateway.forward.upstream import Upstream
 from gateway.forward.upstream_response import UpstreamResponse
 from gateway.upstream_errors import UpstreamError
 from identity import Keyring, verify
 from runtime.identifiers import is_canonical_uuid
+from runtime.problems import internal_error
 from strict_http import slow_client
 from strict_http.request_head import MAX_FIELD_BYTES, MAX_FIELDS
 
@@ -43,6 +45,23 @@ def proven_user(request: Request) -> str:
         now=created,
     )
     return identity.user_id
+
+
+async def test_an_unhandled_exception_is_an_opaque_500_logged_under_its_id(
+    gateway: Running, provider: Provider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_forwarder: Forwarder, _outgoing: Outgoing) -> UpstreamResponse:
+        raise RuntimeError("of secret")
+
+    monkeypatch.setattr(Forwarder, "send", broken)
+    response = await gateway.client.get("/v1/todos", headers=authorized(provider))
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    assert response.json()["detail"] == internal_error().detail
+    assert "secret" not in response.text
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.message == "unhandled exception"
+    assert record.__dict__["fields"] == {"request_id": response.headers["x-request-id"]}
+    assert record.exc_info is not None
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.problems import ProblemError
-from todos.http.body import _INT64_DIGITS, MAX_FAULTS, Headers, parse_json, parse_patch, parse_todo
+from strict_http.asgi import Headers
+from todos.http.body import _INT64_DIGITS, MAX_FAULTS, parse_json, parse_patch, parse_todo
 
 JSON = [(b"content-type", b"application/json")]
 

@@ -1,9 +1,11 @@
 """Every error a client can meet, and its form: problem+json (RFC 9457)."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Literal, TypedDict, get_args
+
+from strict_http.asgi import Headers
 
 Code = Literal[
     "bad_request",
@@ -96,7 +98,7 @@ class ProblemError(Exception):
         code: Code,
         detail: str,
         *,
-        headers: Iterable[tuple[bytes, bytes]] = (),
+        headers: Headers = (),
         faults: Sequence[Fault] = (),
     ) -> None:
         super().__init__(code)
@@ -111,8 +113,8 @@ class ProblemError(Exception):
 
 
 def internal_error() -> ProblemError:
-    """Says nothing about the fault: the log has it under the request id."""
-    return ProblemError("internal", "Something went wrong.")
+    """Hides the fault: the log has it under the request id."""
+    return ProblemError("internal", "Something went wrong. Quote the X-Request-Id when you report it.")
 
 
 def render(problem: ProblemError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

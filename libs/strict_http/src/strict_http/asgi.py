@@ -1,6 +1,6 @@
 """The types of an ASGI application (ASGI specification, version 3.0)."""
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 type Message = MutableMapping[str, Any]
@@ -8,7 +8,8 @@ type Scope = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 type App = Callable[[Scope, Receive, Send], Awaitable[None]]
-type Headers = Iterable[tuple[bytes, bytes]]
+type Headers = Sequence[tuple[bytes, bytes]]
+"""Names with their values, in order; of a request, and of what an application answers, in lower case."""
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:

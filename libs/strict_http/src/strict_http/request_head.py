@@ -1,8 +1,8 @@
 """What the head of a request must look like (RFC 9112 sections 3, 6 and 7)."""
 
 import re
-from collections.abc import Iterable
 
+from strict_http.asgi import Headers
 from strict_http.errors import RejectedError
 
 MAX_TARGET_BYTES = 8 * 1024
@@ -65,7 +65,7 @@ type Framing = tuple[int, bool, bool]
 follow; whether the client may wait for 100 (Continue) before it sends the body."""
 
 
-def read_framing(fields: Iterable[tuple[bytes, bytes]], version: str) -> Framing:
+def read_framing(fields: Headers, version: str) -> Framing:
     """Check the fields that frame a request: only `Connection` may be repeated, and `Host` is required.
 
     Names are in lower case. HTTP/1.0 needs a `Host` too, and never keeps the connection open.

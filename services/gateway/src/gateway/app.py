@@ -12,7 +12,7 @@ from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
 from gateway.forward.client_disconnect import ClientDisconnectedError, DisconnectWatchers
 from gateway.forward.forwarder import Forwarder, Outgoing
-from gateway.forward.headers import Headers, for_client, for_upstream
+from gateway.forward.headers import for_client, for_upstream
 from gateway.forward.upstream_response import UpstreamResponse
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Metrics
@@ -24,8 +24,8 @@ from gateway.token.verifier import TokenVerifier
 from gateway.upstream_errors import UpstreamError
 from runtime.identifiers import new_uuid
 from runtime.logs import RequestLog
-from runtime.problems import ProblemError, render
-from strict_http.asgi import Receive, Scope, Send, respond
+from runtime.problems import ProblemError, internal_error, render
+from strict_http.asgi import Headers, Receive, Scope, Send, respond
 
 CLIENT_DISCONNECTED = 499
 """Logged, never sent: the client left before its answer began."""
@@ -70,7 +70,7 @@ class Gateway:
             pass
         except Exception:
             log.exception("unhandled exception", extra={"fields": {"request_id": request.id}})
-            await request.refuse(ProblemError("internal", "Something went wrong."))
+            await request.refuse(internal_error())
         finally:
             self._record(request)
 

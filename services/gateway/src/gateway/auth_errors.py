@@ -3,6 +3,7 @@
 from typing import Literal
 
 from runtime.problems import Code, ProblemError, retry_after
+from strict_http.asgi import Headers
 
 Reason = Literal[
     "missing",
@@ -32,12 +33,12 @@ UNCOUNTED: frozenset[Reason] = frozenset({"missing", "expired", "scope", "revoke
 class AuthenticationError(ProblemError):
     """The request may not act for a user; `reason` is for operators alone."""
 
-    def __init__(self, reason: Reason, code: Code, detail: str, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, reason: Reason, code: Code, detail: str, headers: Headers) -> None:
         super().__init__(code, detail, headers=headers)
         self.reason: Reason = reason
 
 
-def too_many_failures(headers: list[tuple[bytes, bytes]]) -> AuthenticationError:
+def too_many_failures(headers: Headers) -> AuthenticationError:
     return AuthenticationError("rate_limited", "rate_limited", "Too many failed authentications.", headers)
 
 

@@ -1,8 +1,9 @@
 """Which web pages may read answers (Fetch standard, "CORS protocol")."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from gateway import routes
+from strict_http.asgi import Headers
 
 _ALLOWED_HEADERS = b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key"
 _EXPOSED_HEADERS = (
@@ -12,8 +13,6 @@ _EXPOSED_HEADERS = (
 _MAX_AGE_SECONDS = b"600"
 _VARY = (b"vary", b"Origin")
 
-type Headers = list[tuple[bytes, bytes]]
-
 
 class Cors:
     """The answers' headers for the configured origins; none at all where no origin is configured."""
@@ -21,7 +20,7 @@ class Cors:
     def __init__(self, origins: Collection[str]) -> None:
         self._origins = frozenset(origin.encode() for origin in origins)
 
-    def headers(self, request: Iterable[tuple[bytes, bytes]]) -> Headers:
+    def headers(self, request: Headers) -> Headers:
         """What every answer to a request with these headers carries, errors too."""
         if not self._origins:
             return []
@@ -51,5 +50,5 @@ class Cors:
         ]
 
 
-def _value(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+def _value(headers: Headers, name: bytes) -> bytes | None:
     return next((value for key, value in headers if key == name), None)

@@ -1,8 +1,10 @@
 """Who the client is, behind the proxies that are trusted to say so."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
+
+from strict_http.asgi import Headers
 
 _IPV6_SITE_BITS = 64
 
@@ -31,7 +33,7 @@ class TrustedProxies:
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = networks
 
-    def client(self, peer: str, scheme: str, headers: Iterable[tuple[bytes, bytes]]) -> Client:
+    def client(self, peer: str, scheme: str, headers: Headers) -> Client:
         """The client behind a connection from `peer`.
 
         `X-Forwarded-For` is walked from the right, past trusted proxies, to the first address that none of

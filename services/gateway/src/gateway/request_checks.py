@@ -1,10 +1,10 @@
 """Step 1: what a request must look like before anything of it is believed."""
 
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from runtime.problems import ProblemError
+from strict_http.asgi import Headers
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~-]+)+")
@@ -44,7 +44,7 @@ def check_path(path: bytes) -> None:
         raise _unsafe("path")
 
 
-def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> DecisiveHeaders:
+def check_headers(headers: Headers) -> DecisiveHeaders:
     """Pick the headers that decide, in one pass; names come in lower case.
 
     A name with `_` or `.` is refused: another server behind or before this one may read it as a hyphen.

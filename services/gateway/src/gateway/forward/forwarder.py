@@ -6,7 +6,6 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.forward.body import overloaded
-from gateway.forward.headers import Headers
 from gateway.forward.upstream import Upstream
 from gateway.forward.upstream_response import UpstreamResponse
 from gateway.metrics import Metrics
@@ -14,6 +13,7 @@ from gateway.proxies import Client
 from gateway.upstream_errors import Reason, UpstreamError
 from identity import Keyring, sign
 from runtime.problems import Code, ProblemError
+from strict_http.asgi import Headers
 from strict_http.request_head import MAX_FIELD_BYTES, MAX_FIELDS, fields_too_large
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})

@@ -1,8 +1,7 @@
 """Which headers cross the gateway, in either direction."""
 
-from collections.abc import Iterable
-
 from identity import message
+from strict_http.asgi import Headers
 
 _PASSED_PREFIXES = (b"accept", b"content-", b"if-")
 _PASSED = frozenset({b"idempotency-key", b"user-agent", b"traceparent", b"tracestate"})
@@ -23,17 +22,15 @@ _HOP_BY_HOP = frozenset(
 _OURS = frozenset({b"x-request-id", b"date", b"server", b"ratelimit", b"ratelimit-policy"})
 _NOT_ANSWERED = _HOP_BY_HOP | _OURS
 
-type Headers = list[tuple[bytes, bytes]]
 
-
-def for_upstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+def for_upstream(headers: Headers) -> Headers:
     """The client's headers that the private service may see; names come in lower case.
 
     A header that `Connection` names is for this hop alone (RFC 9110 section 7.6.1). Identity, digest and
     length are written new.
     """
     nominated: set[bytes] = set()
-    passed: Headers = []
+    passed: list[tuple[bytes, bytes]] = []
     for name, value in headers:
         if name == b"connection":
             nominated |= _tokens(value)
@@ -42,14 +39,13 @@ def for_upstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [field for field in passed if field[0] not in nominated] if nominated else passed
 
 
-def for_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+def for_client(headers: Headers) -> Headers:
     """The private service's headers that the client may see: all but those of the hop and those we write."""
-    fields = list(headers)
     dropped = _NOT_ANSWERED
-    for name, value in fields:
+    for name, value in headers:
         if name == b"connection":
             dropped |= _tokens(value)
-    return [field for field in fields if field[0] not in dropped]
+    return [field for field in headers if field[0] not in dropped]
 
 
 def _tokens(value: bytes) -> set[bytes]:

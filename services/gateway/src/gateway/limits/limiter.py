@@ -15,14 +15,13 @@ from gateway.limits.revocation import RevocationMemory
 from gateway.metrics import Metrics
 from gateway.token.claims import Bearer
 from runtime.problems import ProblemError, retry_after
+from strict_http.asgi import Headers
 
 REMEMBERED_DENIALS = 65536
 LIMITS_RETRY_SECONDS = 2
 
 type RedisFailure = Literal["local", "open", "closed"]
 """While Redis is unavailable: check in this process, let all requests pass, or none."""
-
-type Headers = list[tuple[bytes, bytes]]
 
 
 class _Denial(NamedTuple):

@@ -6,7 +6,7 @@ import time
 
 from runtime.identifiers import new_uuid
 from runtime.logs import RequestLog, pseudonym
-from runtime.problems import ProblemError, render
+from runtime.problems import internal_error, render
 from strict_http.asgi import App, Message, Receive, Scope, Send, respond
 from todos.http.authentication import CALLER, REQUEST_ID, ROUTE
 from todos.metrics import Metrics, label_of
@@ -42,7 +42,7 @@ class AccessLogMiddleware:
         try:
             await self._app(scope, receive, send_observed)
         except Exception:
-            log.exception("unhandled error", extra={"fields": {"request_id": scope[REQUEST_ID]}})
+            log.exception("unhandled exception", extra={"fields": {"request_id": scope[REQUEST_ID]}})
             if status:
                 raise
             await respond(send_observed, *render(internal_error(), scope[REQUEST_ID]))
@@ -59,8 +59,3 @@ class AccessLogMiddleware:
             f'"request_id": {_quoted(scope[REQUEST_ID])}, "method": "{method}", "route": "{route}", '
             f'"status": {status}, "duration_ms": {seconds * 1000:.3f}, "user": {user}'
         )
-
-
-def internal_error() -> ProblemError:
-    """Opaque: the log has the rest under the request's id."""
-    return ProblemError("internal", "Something went wrong here. The log knows it by this id.")

@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Never
 
 from pydantic import ValidationError
 
 from runtime.problems import Fault, ProblemError
+from strict_http.asgi import Headers
 from todos.domain.faults import invalid_body
 from todos.domain.fields import SERVER_SET, TodoFields
 
@@ -17,8 +18,6 @@ MAX_FAULTS = 50
 
 _INT64_DIGITS = 20
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
-
-type Headers = Sequence[tuple[bytes, bytes]]
 
 
 def parse_todo(headers: Headers, body: bytes) -> TodoFields:

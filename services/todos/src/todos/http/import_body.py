@@ -6,10 +6,11 @@ from pydantic import ValidationError
 
 from runtime.identifiers import is_canonical_uuid
 from runtime.problems import Fault, ProblemError
+from strict_http.asgi import Headers
 from todos.database.command import Value
 from todos.domain.faults import invalid_body
 from todos.domain.fields import TodoFields
-from todos.http.body import JSON, MAX_FAULTS, Headers, client_set, faults_of, read_document
+from todos.http.body import JSON, MAX_FAULTS, client_set, faults_of, read_document
 from todos.schema.limits import QUOTA
 from todos.store.repository import column_values, quota_used_up
 

@@ -1,10 +1,11 @@
 """What is sent back: todos as the contract writes them, and the headers that belong to them."""
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from starlette.responses import Response, StreamingResponse
 
+from strict_http.asgi import Headers
 from todos.domain.preconditions import Condition, strong_tag
 from todos.http import sync_token
 from todos.store.changes import Changes
@@ -17,7 +18,6 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{
 _ADDRESS = frozenset({b"host", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto"})
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _CACHING = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization"))
-type Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Answer(Response):
