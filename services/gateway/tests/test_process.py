@@ -64,7 +64,7 @@ def serve(provider: Provider, upstream: ScriptedServer) -> Serve:
         try:
             listening = await process.line("listening")
             process.port, process.admin_port = int(str(listening["port"])), int(str(listening["admin_port"]))
-            await process.line("keys taken")
+            await process.line("JWKS updated")
             yield process
         finally:
             if process.process.returncode is None:

@@ -30,7 +30,7 @@ type Known = Mapping[type[BaseException], str]
 
 
 class ServerFault(NamedTuple):
-    """A server, as its setting names it, and what is wrong with it; the fields of a log line."""
+    """A server, as its setting names it, and what is wrong with it."""
 
     host: str
     port: int

@@ -142,9 +142,9 @@ async def _serve(
         background_task = group.create_task(service.background())
         address, admin_address = public_socket.getsockname(), admin_socket.getsockname()
         _spare_the_collector()
-        log.info("listening", extra={"fields": {"port": address[1], "admin_port": admin_address[1]}})
+        log.info("listening", extra=logs.fields(port=address[1], admin_port=admin_address[1]))
         await stop.wait()
-        log.info("draining", extra={"fields": {"seconds": listeners.drain_seconds}})
+        log.info("draining", extra=logs.fields(seconds=listeners.drain_seconds))
         draining.active = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(hurry.wait(), listeners.drain_seconds)

@@ -23,7 +23,7 @@ from gateway.token.scopes import check_scope
 from gateway.token.verifier import TokenVerifier
 from gateway.upstream_errors import UpstreamError
 from runtime.identifiers import new_uuid
-from runtime.logs import RequestLog
+from runtime.logs import RequestLog, fields
 from runtime.problems import ProblemError, internal_error, render
 from strict_http.asgi import Headers, Receive, Scope, Send, respond
 
@@ -69,7 +69,7 @@ class Gateway:
             # the one is gone; the other broke inside an answer, whose end the client must miss
             pass
         except Exception:
-            log.exception("unhandled exception", extra={"fields": {"request_id": request.id}})
+            log.exception("unhandled exception", extra=fields(request_id=request.id))
             await request.refuse(internal_error())
         finally:
             self._record(request)
@@ -137,19 +137,20 @@ class Gateway:
         metrics.requests.add(route, method, request.status)
         metrics.duration.observe(seconds, route)
         metrics.overhead.observe(max(0.0, seconds - request.exchange_seconds))
-        line = (
-            f'"request_id": "{request.id}", "method": "{method}", "route": "{route}", "status": {request.status}, '
-            f'"duration_ms": {seconds * 1000:.3f}'
-        )
         if request.upstream_seconds:
             metrics.upstream_duration.observe(request.upstream_seconds)
-            line += f', "upstream_ms": {request.upstream_seconds * 1000:.3f}'
-        if request.user:
-            line += f', "user": "{request.user}"'
         if request.failure:
             metrics.auth_failures.labels(request.failure).inc()
-            line += f', "auth_failure": "{request.failure}"'
-        requests.write(line)
+        requests.write(
+            request_id=request.id,
+            method=method,
+            route=route,
+            status=request.status,
+            duration_ms=seconds * 1000,
+            upstream_ms=request.upstream_seconds * 1000 if request.upstream_seconds else None,
+            user=request.user or None,
+            auth_failure=request.failure or None,
+        )
 
 
 class _Request:

@@ -10,6 +10,7 @@ from gateway.expiring_lru import ExpiringLRU
 from gateway.keys.jwks import Key
 from gateway.keys.jwks_fetch import FetchedJwks, JwksFetcher, JwksFetchError
 from gateway.metrics import Metrics
+from runtime.logs import fields
 
 STALE_SECONDS = 24 * 3600.0
 REFRESH_AT = 0.8
@@ -115,7 +116,7 @@ class JwksCache:
         except JwksFetchError as error:
             self._last_fetch_failed = True
             self._metrics.jwks_fetches.labels(self._issuer, "failure").inc()
-            log.warning("keys not fetched", extra={"fields": {"issuer": self._issuer, "reason": str(error)}})
+            log.warning("JWKS fetch failed", extra=fields(issuer=self._issuer, reason=str(error)))
             return False
         else:
             self._take(fetched)
@@ -132,7 +133,7 @@ class JwksCache:
         # an unchanged key stays the same object, so that tokens verified with it stay remembered
         self._keys = {kid: self._same(kid, key) for kid, key in fetched.keys.items()}
         self._unknown.clear()
-        log.info("keys taken", extra={"fields": {"issuer": self._issuer, "keys": len(self._keys)}})
+        log.info("JWKS updated", extra=fields(issuer=self._issuer, keys=len(self._keys)))
 
     def _same(self, kid: str, key: Key) -> Key:
         held = self._keys.get(kid)

@@ -13,6 +13,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
+from runtime.logs import fields
 from todos.database.reachability import fault_of
 
 type Sent = tuple[bytes, Sequence[object]]
@@ -36,7 +37,7 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
             return await super().connect(conninfo, **options)
         except psycopg.OperationalError as error:
             fault = await asyncio.to_thread(fault_of, error, conninfo)
-            log.warning("cannot connect to the database", extra={"fields": fault._asdict()})
+            log.warning("cannot connect to the database", extra=fields(**fault._asdict()))
             raise
 
     async def round_trip(self, *statements: Sent) -> list[list[TupleRow]]:

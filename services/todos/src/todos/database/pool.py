@@ -12,6 +12,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 from psycopg_pool import AsyncConnectionPool
 from pydantic import SecretStr
 
+from runtime.logs import fields
 from runtime.problems import ProblemError, retry_after
 from todos.database.pipeline import PipelinedConnection
 from todos.database.reachability import fault_of
@@ -96,6 +97,6 @@ def answering_unavailable(database: Database) -> Iterator[None]:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, TimeoutError) as error:
         fault = fault_of(error, database.url.get_secret_value())
-        fields = {**fault._asdict(), "sqlstate": getattr(error, "sqlstate", None)}
-        log.warning("database unavailable", extra={"fields": fields})
+        extra = fields(**fault._asdict(), sqlstate=getattr(error, "sqlstate", None))
+        log.warning("database unavailable", extra=extra)
         raise unavailable() from None

@@ -1,11 +1,10 @@
 """The outermost layer: every answer is counted, logged and has an id, and no fault tells about itself."""
 
-import json
 import logging
 import time
 
 from runtime.identifiers import new_uuid
-from runtime.logs import RequestLog, pseudonym
+from runtime.logs import RequestLog, fields, pseudonym
 from runtime.problems import internal_error, render
 from strict_http.asgi import App, Message, Receive, Scope, Send, respond
 from todos.http.authentication import CALLER, REQUEST_ID, ROUTE
@@ -18,7 +17,6 @@ CLIENT_LEFT = 499
 
 log = logging.getLogger("todos.request")
 requests = RequestLog("todos", log)
-_quoted = json.JSONEncoder().encode
 
 
 class AccessLogMiddleware:
@@ -42,7 +40,7 @@ class AccessLogMiddleware:
         try:
             await self._app(scope, receive, send_observed)
         except Exception:
-            log.exception("unhandled exception", extra={"fields": {"request_id": scope[REQUEST_ID]}})
+            log.exception("unhandled exception", extra=fields(request_id=scope[REQUEST_ID]))
             if status:
                 raise
             await respond(send_observed, *render(internal_error(), scope[REQUEST_ID]))
@@ -54,8 +52,11 @@ class AccessLogMiddleware:
         self._metrics.requests.add(route, method, status)
         self._metrics.duration.observe(seconds, route, method)
         caller = scope.get(CALLER)
-        user = f'"{pseudonym(caller.user_id)}"' if caller else "null"
         requests.write(
-            f'"request_id": {_quoted(scope[REQUEST_ID])}, "method": "{method}", "route": "{route}", '
-            f'"status": {status}, "duration_ms": {seconds * 1000:.3f}, "user": {user}'
+            request_id=scope[REQUEST_ID],
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=seconds * 1000,
+            user=pseudonym(caller.user_id) if caller else None,
         )

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from pydantic import SecretStr
 from sqlmodel import SQLModel
 
+from runtime.logs import fields
 from runtime.reachability import ServerFault
 from runtime.serve import StartRefusedError
 from todos.database.pool import CONNECT_SECONDS, Database
@@ -117,7 +118,7 @@ async def open_when_fit(database: Database, url: SecretStr) -> None:
     """
     pause = FIRST_PAUSE_SECONDS
     while (fault := await check(url)) is not None:
-        log.warning("waiting for the database", extra={"fields": fault._asdict()})
+        log.warning("waiting for the database", extra=fields(**fault._asdict()))
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
     await database.pool.open()
