@@ -13,10 +13,10 @@ _KID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Keyring(Mapping[str, Mac]):
-    """HMAC keys by key id, in order: the first signs, any of them verifies."""
+    """HMAC keys by key id, in order: the first one signs, any of them verifies."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
-        """Hold `keys`, of which there is at least one.
+        """Take `keys`, at least one.
 
         Raises:
             ValueError: there is no key, a key id is not 1 to 64 of `A-Z a-z 0-9 . _ -`, or a key is shorter
@@ -24,7 +24,7 @@ class Keyring(Mapping[str, Mac]):
         """
         if not keys:
             raise ValueError("no key")
-        # by position: who swaps an id and its key would have the key told
+        # report the position, not the id: if id and key were swapped, the id is the secret
         for position, (kid, key) in enumerate(keys.items(), start=1):
             if not _KID.fullmatch(kid):
                 raise ValueError(
@@ -40,8 +40,8 @@ class Keyring(Mapping[str, Mac]):
         """Read `kid:base64url[,kid:base64url…]`, base64url (RFC 4648 section 5) with or without padding.
 
         Raises:
-            ValueError: as the constructor, and where an entry has no colon, is not base64url, or repeats a
-                key id. The message never holds key material.
+            ValueError: as for the constructor, or an entry has no colon, is not base64url, or repeats a key
+                id. The message never holds key material.
         """
         keys: dict[str, bytes] = {}
         for position, entry in enumerate(text.split(","), start=1):

@@ -1,4 +1,4 @@
-"""What is signed, byte for byte: one fixed form of signature base (RFC 9421 section 2.5)."""
+"""The bytes that are signed: one fixed form of signature base (RFC 9421 section 2.5)."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ def content_digest(body: bytes) -> bytes:
     return b"sha-256=:" + base64.b64encode(hashlib.sha256(body).digest()) + b":"
 
 
-@lru_cache(maxsize=16)  # every request of one second has the same
+@lru_cache(maxsize=16)  # the same for every request of one second
 def signature_params(*, created: int, expires: int, kid: bytes, with_body: bool) -> bytes:
     """The value of `@signature-params` (RFC 9421 section 2.3); times are Unix seconds."""
     return b'%s%s;created=%d;expires=%d;keyid="%s";alg="hmac-sha256";tag="%s"' % (
@@ -54,7 +54,7 @@ def signature(
     """The HMAC-SHA-256 (RFC 9421 section 3.3.3) over the base of these components.
 
     `path` is the raw path of the request target, `query` the raw query without its question mark, `digest`
-    the value of `Content-Digest` or empty where there is no body.
+    the value of `Content-Digest`, empty without a body.
     """
     base = (
         b'"@method": %s\n"@path": %s\n"@query": ?%s\n"x-user-id": %s\n"x-request-id": %s\n%s"@signature-params": %s'

@@ -17,13 +17,13 @@ def sign(
     body: bytes,
     now: int,
 ) -> list[tuple[bytes, bytes]]:
-    """The headers that tell todos who asks, bound to this one request for 30 seconds.
+    """The headers that prove to todos which user sent the request, valid for this request and 30 seconds.
 
     Args:
-        keys: the first one signs.
+        keys: the first key signs.
         method: of the request, as it goes on the wire.
         path: raw path of the request target, as it goes on the wire.
-        query: raw query without its question mark; empty where there is none.
+        query: raw query without its question mark; empty if there is none.
         user_id: 1 to 255 visible ASCII characters.
         request_id: visible ASCII characters.
         body: the whole body.

@@ -32,14 +32,14 @@ class IdentityRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A proven user, and what proves it once."""
+    """An authenticated user, and the proof, which counts once."""
 
     user_id: str
     request_id: str
     proof: bytes
-    """Key id and signature: equal for a replay, and for nothing else."""
+    """Key id and signature: only a replay has the same."""
     expires: int
-    """Unix time in seconds after which the proof no longer holds."""
+    """Unix time in seconds after which the proof is no longer valid."""
 
 
 def verify(
@@ -52,7 +52,7 @@ def verify(
     body: bytes,
     now: float,
 ) -> Identity:
-    """Prove who asks, from the headers that `sign` writes and from nothing else (RFC 9421 section 3.2).
+    """Prove which user sent the request, only from the headers that `sign` writes (RFC 9421 section 3.2).
 
     Accepts one header of each name, the one list of components in the one order, a known key, `created` at
     most 5 s ahead, `expires` not past and at most 30 s after `created`, and the digest of exactly this body.
@@ -61,7 +61,7 @@ def verify(
         keys: any of them verifies.
         method: of the request as it was received.
         path: raw path of the request target.
-        query: raw query without its question mark; empty where there is none.
+        query: raw query without its question mark; empty if there is none.
         headers: every header of the request, names in lower case.
         body: the whole body.
         now: Unix time in seconds.

@@ -11,11 +11,11 @@ from runtime.problems import ProblemError, render
 from strict_http.asgi import App, Receive, Scope, Send, respond
 
 type Readiness = Callable[[], Mapping[str, bool]]
-"""Each thing the service needs before it can serve, and whether it is there."""
+"""Each thing that the service needs before it can serve, and whether it is available."""
 
 
 def admin_app(readiness: Readiness, registry: CollectorRegistry) -> App:
-    """`/healthz/live` is 200 while the loop turns, `/healthz/ready` 200 or 503, `/metrics` for Prometheus."""
+    """`/healthz/live` is 200 while the event loop runs, `/healthz/ready` 200 or 503, `/metrics` for Prometheus."""
 
     async def app(scope: Scope, _receive: Receive, send: Send) -> None:
         if scope["method"] != "GET":

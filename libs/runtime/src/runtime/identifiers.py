@@ -1,4 +1,4 @@
-"""Identifiers that sort by the time they were made (RFC 9562 section 5.7)."""
+"""Identifiers that sort by creation time (RFC 9562 section 5.7)."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ import uuid_utils
 
 
 def new_uuid() -> str:
-    """A UUID version 7 in its canonical form."""
+    """A UUID version 7 in canonical form."""
     return str(uuid_utils.uuid7())
 
 

@@ -12,7 +12,7 @@ from typing import TypedDict, Unpack, override
 
 LEVELS = ("debug", "info", "warning", "error")
 BATCH_SECONDS = 0.1
-"""How long a request's line may wait for others, to be written with them."""
+"""How long a request's line may wait, to be written together with others."""
 
 
 class Fields(TypedDict, total=False):
@@ -69,7 +69,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class _Output:
-    """Standard output: what is held goes out with its batch, or ahead of the next line that is not held."""
+    """Standard output: held lines are written as a batch, or before the next line that is not held."""
 
     def __init__(self) -> None:
         self._held: list[str] = []
@@ -88,7 +88,7 @@ class _Output:
 
 _OUTPUT = _Output()
 flush = _OUTPUT.flush
-"""Write what is held; for the end of a process."""
+"""Write the lines that are held; for the end of a process."""
 
 
 class _OutputHandler(logging.Handler):
@@ -142,7 +142,7 @@ def _describe(error: BaseException) -> list[str]:
 
 
 def configure(service: str, level: str) -> None:
-    """Send every record of this process, from `level` up, to standard output."""
+    """Send every record from `level` up to standard output."""
     handler = _OutputHandler()
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()
@@ -153,5 +153,5 @@ def configure(service: str, level: str) -> None:
 
 
 def pseudonym(user_id: str) -> str:
-    """The user in logs: the first 16 hex digits of SHA-256, equal for equal users."""
+    """The user in logs: the first 16 hex digits of the SHA-256, the same each time."""
     return hashlib.sha256(user_id.encode()).hexdigest()[:16]

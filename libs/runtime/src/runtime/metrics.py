@@ -1,7 +1,7 @@
-"""Counts and durations for every request's way, without locks.
+"""Counters and histograms for the hot path, without locks.
 
 prometheus_client takes a lock and builds objects for each observation, since any thread may observe. Here one event
-loop both observes and shows, so that a plain integer does. What is not on that way is prometheus_client's own.
+loop both observes and collects, so a plain integer is enough. Everything else uses prometheus_client itself.
 """
 
 from bisect import bisect_left
@@ -19,7 +19,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 
 class Counts(Collector):
-    """A counter for each tuple of label values that was counted; without labels it is there from the start."""
+    """A counter for each tuple of label values; without labels it starts at zero."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
         self._name, self._documentation, self._labels = name, documentation, labels
@@ -41,7 +41,7 @@ class Counts(Collector):
 
 
 class Durations(Collector):
-    """A histogram of seconds for each tuple of label values; without labels it is there from the start."""
+    """A histogram of seconds for each tuple of label values; without labels it starts at zero."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
         self._name, self._documentation, self._labels = name, documentation, labels

@@ -1,4 +1,4 @@
-"""Every error a client can meet, and its form: problem+json (RFC 9457)."""
+"""Every error that a client can get, as problem+json (RFC 9457)."""
 
 import json
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ MEDIA_TYPE = b"application/problem+json"
 
 
 class Fault(TypedDict, total=False):
-    """One breach of the contract: `pointer` into the body (RFC 6901) or the name of a `parameter`."""
+    """One violation of the contract: `pointer` into the body (RFC 6901) or the name of a `parameter`."""
 
     pointer: str
     parameter: str
@@ -84,13 +84,13 @@ class Fault(TypedDict, total=False):
 
 
 class ProblemError(Exception):
-    """Ends a request with this problem.
+    """Ends the request with this problem as its response.
 
     Attributes:
         code: the row of the table; it decides the status.
-        detail: one sentence for a person; never a token, a claim's value, or a database's own words.
-        headers: further headers of the answer, names in lower case.
-        faults: with `invalid` alone, what broke the contract.
+        detail: one sentence for a person; never a token, the value of a claim, or a message of the database.
+        headers: further headers of the response, with names in lower case.
+        faults: the violations of the contract; with `invalid` only.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ def internal_error() -> ProblemError:
 
 
 def render(problem: ProblemError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, headers and body of the answer; `request_id` is a UUID in its canonical form."""
+    """Status, headers and body of the response; `request_id` is a UUID in canonical form."""
     document = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,

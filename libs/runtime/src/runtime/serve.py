@@ -1,4 +1,4 @@
-"""One process, two listeners, and an end without lost requests."""
+"""One process with two listeners, which shuts down without losing requests."""
 
 import asyncio
 import contextlib
@@ -22,10 +22,10 @@ from strict_http import StrictServer
 from strict_http.asgi import App, Message, Receive, Scope, Send
 
 IN_FLIGHT_SECONDS = 25
-"""How long requests that are under way at the end of the drain may still take."""
+"""How long requests in flight at the end of the drain may still take."""
 
 COLLECT_AFTER = 20_000
-"""Objects more than before, until the cyclic garbage collector looks at the young ones; Python's own is 2000."""
+"""How many new objects start a collection of the youngest generation; Python's own threshold is 2000."""
 
 log = logging.getLogger("runtime.serve")
 
@@ -34,8 +34,8 @@ log = logging.getLogger("runtime.serve")
 class Service:
     """What listens on the two ports.
 
-    `background` runs as long as the listeners do; it returns early where nothing is left to do, and where it
-    raises `StartRefusedError` the process ends.
+    `background` runs beside the listeners. It may return early when nothing is left to do; if it raises
+    `StartRefusedError`, the process ends.
     """
 
     app: App
@@ -46,7 +46,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Listeners:
-    """Where to listen, and how long to go on after the order to stop; times in seconds."""
+    """Where to listen, and how long to go on after SIGTERM; times in seconds."""
 
     host: str
     port: int
@@ -56,11 +56,11 @@ class Listeners:
 
 
 class StartRefusedError(Exception):
-    """The service must not serve with what it found; the message says why, for a person."""
+    """The service must not serve in this environment; the message explains why, for the operator."""
 
 
 class Draining:
-    """Passes requests on; once `active`, asks every client to come back on another connection."""
+    """Passes requests on; once `active`, closes each connection after its response (`Connection: close`)."""
 
     def __init__(self, app: App) -> None:
         self.active = False
@@ -81,11 +81,11 @@ class Draining:
 def run(open_service: Callable[[], AbstractAsyncContextManager[Service]], listeners: Listeners) -> int:
     """Serve until SIGTERM or SIGINT, then drain.
 
-    On the signal the service turns unready and serves on for `drain_seconds`, so that what routes to it can
-    notice; then the listener closes and what is in flight finishes. A second signal skips the wait.
+    On the signal the service turns unready and keeps serving for `drain_seconds`, so that load balancers can
+    notice; then the listener closes and requests in flight finish. A second signal skips the wait.
 
     Returns:
-        The exit code: 0 after an orderly end, 1 where a port is taken, 2 where the service refuses to start.
+        The exit code: 0 after an orderly shutdown, 1 if a port is taken, 2 if the service refuses to start.
     """
     try:
         return uvloop.run(_run(open_service, listeners))
@@ -113,7 +113,7 @@ async def _run(open_service: Callable[[], AbstractAsyncContextManager[Service]],
             async with open_service() as service:
                 await _serve(service, listeners, public_socket, admin_socket, stop, hurry)
     except* PortTakenError as errors:
-        print(errors.exceptions[0], file=sys.stderr)  # noqa: T201 - a line for the person who started it
+        print(errors.exceptions[0], file=sys.stderr)  # noqa: T201 - before anything serves, for the operator
         code = 1
     except* StartRefusedError as refusals:
         log.error("refused to start: %s", refusals.exceptions[0])  # noqa: TRY400 - the message says it all
@@ -157,7 +157,7 @@ async def _serve(
 
 
 def _spare_the_collector() -> None:
-    """What is there at the start stays to the end, and requests leave next to no circles behind."""
+    """Start-up objects live for the whole process, and requests create almost no reference cycles: collect rarely."""
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
 
@@ -170,14 +170,14 @@ def http_server(app: App, keepalive_seconds: int) -> StrictServer:
 
 
 class PortTakenError(Exception):
-    """The address cannot be listened on."""
+    """Another process listens on the address, or it is not ours."""
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening TCP socket; port 0 takes any free one.
 
     Raises:
-        PortTakenError: with a line for the person who started it.
+        PortTakenError: with a line for the operator.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

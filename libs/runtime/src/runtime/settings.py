@@ -1,4 +1,4 @@
-"""Settings from the environment and from files of secrets, all faults told at once."""
+"""Settings from the environment and from files of secrets; all faults are reported at once."""
 
 import sys
 from pathlib import Path
@@ -8,11 +8,11 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
 type Port = Annotated[int, Field(ge=0, le=65535)]
-"""A TCP port; 0 takes any free one, which the log names."""
+"""A TCP port; 0 takes any free one, which is logged."""
 
 
 SECRETS = Path("/run/secrets")
-"""Where container engines mount secrets: each file is named as the setting whose value it holds, in any case."""
+"""Where container engines mount secrets: a file for each setting, named as the setting in any case."""
 
 
 def _comma_list(value: object) -> object:
@@ -24,15 +24,15 @@ CommaList = BeforeValidator(_comma_list)
 
 
 def load[Settings: BaseSettings](kind: type[Settings]) -> Settings:
-    """Read the environment and, for what it does not set, the files in `SECRETS`.
+    """Read the environment, and the files in `SECRETS` for settings that it does not have.
 
     Raises:
-        SystemExit: 2, after every fault was written to standard error, a line each, without its value.
+        SystemExit: 2, after writing every fault to standard error, one line each, without the value.
     """
     try:
         return kind(_secrets_dir=SECRETS if SECRETS.is_dir() else None)
     except SettingsError as error:
-        # the cause is left out but for its name: it may quote what was read
+        # only the name of the cause: its message may quote what was read
         print(f"settings: {error} ({type(error.__cause__).__name__})", file=sys.stderr)  # noqa: T201 - as below
         raise SystemExit(2) from None
     except ValidationError as error:
