@@ -1,1 +1,1 @@
-"""The public gateway: shape, token, limits, forward."""
+"""The public gateway: checks a request, authenticates it, limits it, forwards it."""

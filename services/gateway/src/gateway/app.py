@@ -1,4 +1,4 @@
-"""The way of a request: shape, token, limits, forward."""
+"""The steps of a request: checks, token, limits, forward."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ from runtime.problems import ProblemError, internal_error, render
 from strict_http.asgi import Headers, Receive, Scope, Send, respond
 
 CLIENT_DISCONNECTED = 499
-"""Logged, never sent: the client left before its answer began."""
+"""Logged, never sent: the client disconnected before its response began."""
 
 log = logging.getLogger("gateway.access")
 requests = RequestLog("gateway", log)
@@ -66,7 +66,8 @@ class Gateway:
         except ProblemError as problem:
             await request.refuse(problem)
         except (ClientDisconnectedError, UpstreamError):
-            # the one is gone; the other broke inside an answer, whose end the client must miss
+            # ClientDisconnectedError: nobody to answer
+            # UpstreamError here: the response broke off; it stays incomplete, so that the client notices
             pass
         except Exception:
             log.exception("unhandled exception", extra=fields(request_id=request.id))
@@ -154,7 +155,7 @@ class Gateway:
 
 
 class _Request:
-    """One request and how it fares."""
+    """One request, and what is known of it so far."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.started = time.perf_counter()
@@ -176,7 +177,7 @@ class _Request:
         self._send = send
 
     async def answer(self, response: UpstreamResponse) -> None:
-        """Stream the upstream's answer."""
+        """Stream the upstream's response."""
         try:
             headers = [
                 *for_client(response.headers),
@@ -199,7 +200,7 @@ class _Request:
         await respond(self._send, 204, [*headers, *self.cors_headers, (b"x-request-id", self.id.encode())])
 
     async def refuse(self, problem: ProblemError) -> None:
-        """Answer with a problem, unless an answer has begun."""
+        """Answer with a problem, unless a response has begun."""
         if self.status != CLIENT_DISCONNECTED:
             return
         if isinstance(problem, AuthenticationError):

@@ -1,4 +1,4 @@
-"""Why a request was not authenticated: for logs and metrics in detail, for the client without."""
+"""Why a request was not authenticated: in detail for logs and metrics, without for the client."""
 
 from typing import Literal
 
@@ -27,11 +27,11 @@ _INVALID_TOKEN = (b"www-authenticate", b'Bearer error="invalid_token"')
 KEYS_RETRY_SECONDS = 5
 
 UNCOUNTED: frozenset[Reason] = frozenset({"missing", "expired", "scope", "revoked", "keys_unavailable", "rate_limited"})
-"""Failures that happen to honest clients, and ours: they never count against an address."""
+"""Failures of honest clients, and our own: they never count against an address."""
 
 
 class AuthenticationError(ProblemError):
-    """The request may not act for a user; `reason` is for operators alone."""
+    """The request is not authenticated; `reason` is for operators only."""
 
     def __init__(self, reason: Reason, code: Code, detail: str, headers: Headers) -> None:
         super().__init__(code, detail, headers=headers)
@@ -66,6 +66,6 @@ def revoked() -> AuthenticationError:
 
 
 def keys_unavailable() -> AuthenticationError:
-    """The provider's keys are out of reach: ours, never the client's."""
+    """The provider's keys cannot be fetched: our fault, never the client's."""
     detail = "The keys that verify tokens cannot be had at the moment."
     return AuthenticationError("keys_unavailable", "keys_unavailable", detail, [retry_after(KEYS_RETRY_SECONDS)])

@@ -1,4 +1,4 @@
-"""Time, as something a test can move."""
+"""Injectable clock."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Seconds since some instant, seconds since 1970, and a pause of some seconds."""
+    """`monotonic` and `wall` (Unix time) in seconds, and `sleep` for a number of seconds."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time

@@ -1,4 +1,4 @@
-"""Which web pages may read answers (Fetch standard, "CORS protocol")."""
+"""Which web pages may read responses (Fetch standard, "CORS protocol")."""
 
 from collections.abc import Collection
 
@@ -15,13 +15,13 @@ _VARY = (b"vary", b"Origin")
 
 
 class Cors:
-    """The answers' headers for the configured origins; none at all where no origin is configured."""
+    """The response headers for the configured origins; none if no origin is configured."""
 
     def __init__(self, origins: Collection[str]) -> None:
         self._origins = frozenset(origin.encode() for origin in origins)
 
     def headers(self, request: Headers) -> Headers:
-        """What every answer to a request with these headers carries, errors too."""
+        """For every response to a request with these headers, errors included."""
         if not self._origins:
             return []
         origin = _value(request, b"origin")
@@ -34,7 +34,7 @@ class Cors:
         ]
 
     def is_preflight(self, method: str, request: Headers) -> bool:
-        """Whether this asks what a page of a configured origin may send: the one request without a token."""
+        """Whether this is a preflight of a configured origin: the only request without a token."""
         return (
             method == "OPTIONS"
             and _value(request, b"origin") in self._origins
@@ -42,7 +42,7 @@ class Cors:
         )
 
     def preflight_headers(self) -> Headers:
-        """What the answer to a preflight carries beside `headers`."""
+        """For the response to a preflight, in addition to `headers`."""
         return [
             (b"access-control-allow-methods", ", ".join(sorted(routes.METHODS)).encode()),
             (b"access-control-allow-headers", _ALLOWED_HEADERS),

@@ -18,7 +18,7 @@ from runtime.metrics import Counts, Durations
 
 
 class Metrics:
-    """One registry and what is counted in it."""
+    """One registry and the metrics in it."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -39,7 +39,7 @@ class Metrics:
             registry,
         )
         self.auth_failures = Counter(
-            "gateway_auth_failures_total", "Requests without a proven user.", ["reason"], registry=registry
+            "gateway_auth_failures_total", "Requests that were not authenticated.", ["reason"], registry=registry
         )
         self.jwks_fetches = Counter(
             "gateway_jwks_fetch_total", "Calls to the provider for keys.", ["issuer", "outcome"], registry=registry
@@ -51,14 +51,14 @@ class Metrics:
             "gateway_jwks_stale", "1 while the keys are older than their freshness.", ["issuer"], registry=registry
         )
         self.ratelimit_decisions = Counts(
-            "gateway_ratelimit_decisions_total", "Judgements by policy.", ["policy", "decision", "source"], registry
+            "gateway_ratelimit_decisions_total", "Decisions by policy.", ["policy", "decision", "source"], registry
         )
         self.ratelimit_degraded = Gauge(
             "gateway_ratelimit_degraded", "1 while limits are not shared between replicas.", registry=registry
         )
         self.revocations_unchecked = Counter(
             "gateway_revocations_unchecked_total",
-            "Requests whose token could only be looked up in this process, Redis being away.",
+            "Requests whose token was checked against this process's memory alone, because Redis was unavailable.",
             registry=registry,
         )
         self.upstream_duration = Durations(
@@ -87,7 +87,7 @@ class Metrics:
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
-        # a rate sees nothing of a first event that brings its own series
+        # pre-create label values: rate() misses the first increment of a new series
         for failure in get_args(AuthFailure):
             self.auth_failures.labels(failure)
         for reason in (*get_args(UpstreamFailure.__value__), "identity_refused"):

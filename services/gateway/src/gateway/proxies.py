@@ -1,4 +1,4 @@
-"""Who the client is, behind the proxies that are trusted to say so."""
+"""The client's address and scheme, as trusted proxies report them."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -13,14 +13,14 @@ type Network = IPv4Network | IPv6Network
 
 
 class Client(NamedTuple):
-    """The address that the request came from, and the scheme it was sent over."""
+    """The address that the request came from, and the scheme that it was sent over."""
 
     address: str
     scheme: str
 
     @property
     def limited_address(self) -> str:
-        """The address that failures count against: for IPv6 the /64 that one site holds (RFC 6177)."""
+        """What failures count against: the address, for IPv6 its /64, which belongs to one site (RFC 6177)."""
         address = _parse(self.address)
         if not isinstance(address, IPv6Address):
             return str(address or self.address)
@@ -28,7 +28,7 @@ class Client(NamedTuple):
 
 
 class TrustedProxies:
-    """Believes `X-Forwarded-For` and `X-Forwarded-Proto` from these networks and from nobody else."""
+    """Believes `X-Forwarded-For` and `X-Forwarded-Proto` from these networks only."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = networks
@@ -36,8 +36,8 @@ class TrustedProxies:
     def client(self, peer: str, scheme: str, headers: Headers) -> Client:
         """The client behind a connection from `peer`.
 
-        `X-Forwarded-For` is walked from the right, past trusted proxies, to the first address that none of
-        them is; what stands to its left anybody could have written. An entry that is no address ends the walk.
+        `X-Forwarded-For` is read from the right, past trusted proxies, to the first address that is not one of
+        them; anybody could have written what stands to its left. Reading stops at an entry that is not an address.
         """
         if not self._networks or not self._trusts(peer):
             return Client(peer, scheme)

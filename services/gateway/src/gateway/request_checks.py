@@ -1,4 +1,4 @@
-"""Step 1: what a request must look like before anything of it is believed."""
+"""Step 1: checks on path and headers, before anything else is read."""
 
 import re
 from typing import NamedTuple
@@ -8,25 +8,25 @@ from strict_http.asgi import Headers
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~-]+)+")
-"""What nearly every path is: nothing in it could be read in two ways."""
+"""Nearly every path; nothing in it can be read in two ways."""
 _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _FORBIDDEN_ENCODED = frozenset(b"/\\\x00%")
 
 
 class DecisiveHeaders(NamedTuple):
-    """The headers that decide, each at most once."""
+    """The headers that the gateway itself acts on."""
 
     host: bytes
     authorization: bytes | None
     content_length: int | None
-    """Of the body; none where the length is not known ahead (`Transfer-Encoding`), 0 where there is no body."""
+    """Of the body; None if it is not known ahead (`Transfer-Encoding`), 0 without a body."""
 
 
 def check_path(path: bytes) -> None:
-    """Refuse a path that two readers could take for two paths (RFC 3986 sections 3.3 and 6.2.2).
+    """Reject a path that two servers could read differently (RFC 3986 sections 3.3 and 6.2.2).
 
     A dot segment, an empty segment, a backslash, and an encoded slash, backslash, NUL or percent sign, in any
-    spelling. What passes is forwarded as the bytes it came in.
+    spelling. A path that passes is forwarded byte for byte.
 
     Raises:
         ProblemError: `bad_request`.
@@ -45,9 +45,9 @@ def check_path(path: bytes) -> None:
 
 
 def check_headers(headers: Headers) -> DecisiveHeaders:
-    """Pick the headers that decide, in one pass; names come in lower case.
+    """Pick and check `DecisiveHeaders` in one pass; names are in lower case.
 
-    A name with `_` or `.` is refused: another server behind or before this one may read it as a hyphen.
+    A name with `_` or `.` is rejected: another server before or after this one may read it as a hyphen.
 
     Raises:
         ProblemError: `bad_request`, or `invalid_authorization` for a repeated `Authorization`.

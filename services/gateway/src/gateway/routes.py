@@ -1,4 +1,4 @@
-"""The contract's paths by template, so that labels stay bounded."""
+"""The paths of the contract by template, so that metric labels stay bounded."""
 
 import re
 
@@ -15,7 +15,7 @@ TEMPLATES = (
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 IMPORT = b"/v1/import"
 IMPORT_TIMES = 5
-"""How many times the usual limit the body of an import may have."""
+"""The body of an import may be this many times larger than others."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OTHER = "other"
 
@@ -28,7 +28,7 @@ _PATTERNS = [
 
 
 def template_of(path: bytes) -> str:
-    """The template that a raw path fits, or `other`."""
+    """The template that a raw path matches, or `other`."""
     fixed = _FIXED.get(path)
     if fixed is not None:
         return fixed
@@ -36,7 +36,7 @@ def template_of(path: bytes) -> str:
 
 
 def body_times(path: bytes) -> int:
-    """By how much the limit of a body is raised for this path."""
+    """By how much the body limit is multiplied for this path."""
     return IMPORT_TIMES if path == IMPORT else 1
 
 

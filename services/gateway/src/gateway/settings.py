@@ -64,7 +64,7 @@ def _redis(url: SecretStr) -> SecretStr:
     try:
         redis_client(url.get_secret_value()).connection_pool.make_connection()  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):
-        # what they say may quote the password
+        # their messages may quote the password
         raise ValueError("is no URL that the Redis client can read") from None
     return url
 
@@ -113,7 +113,7 @@ def _jwks_file(value: object) -> object:
 
 
 class Issuer(BaseModel):
-    """One identity provider whose tokens are taken."""
+    """One identity provider whose tokens are accepted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -126,12 +126,12 @@ class Issuer(BaseModel):
 
     @property
     def keys_origin(self) -> str:
-        """The URL that the way to the keys begins at."""
+        """The URL that the keys are found from."""
         return str(self.jwks_url) if self.jwks_url else self.issuer
 
 
 _FAULTY = object()
-"""Stands for a setting that was read and found wrong: it is told by itself."""
+"""Sentinel: the setting failed its own validation, which is reported separately."""
 
 
 def _told_apart(issuers: list[Issuer] | None) -> list[Issuer] | None:
@@ -148,7 +148,7 @@ def _told_apart(issuers: list[Issuer] | None) -> list[Issuer] | None:
 
 
 class Settings(BaseSettings):
-    """Read from `GATEWAY_…`; seconds and bytes are plain numbers."""
+    """Read from `GATEWAY_…`; durations are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
         env_prefix="GATEWAY_", env_ignore_empty=True, frozen=True, arbitrary_types_allowed=True
@@ -158,7 +158,7 @@ class Settings(BaseSettings):
     port: Port = 8000
     admin_port: Port = 9000
 
-    # what a later setting is checked against comes first, so that all faults are told at once
+    # a setting that later ones are checked against comes first, so that all faults are reported at once
     allow_http_jwks: bool = False
     issuers: Annotated[list[Issuer] | None, AfterValidator(_told_apart)] = None
     jwks_url: HttpUrl | None = None

@@ -6,13 +6,13 @@ type Reason = Literal["connect", "timeout", "broken", "garbage"]
 
 
 class UpstreamError(Exception):
-    """The exchange failed.
+    """The upstream gave no complete response.
 
     Attributes:
-        reason: `connect` before anything was sent, `timeout`, `broken` where the connection ended early,
-            `garbage` where what came is no HTTP answer.
+        reason: `connect` before anything was sent, `timeout`, `broken` if the connection ended early,
+            `garbage` if the bytes are not an HTTP response.
         written: whether a byte of the request was handed to the connection.
-        answered: whether a byte of an answer came.
+        answered: whether a byte of a response arrived.
     """
 
     def __init__(self, reason: Reason, *, written: bool, answered: bool = False) -> None:

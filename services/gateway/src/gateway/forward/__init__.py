@@ -1,1 +1,1 @@
-"""Step 4: the signed request to the private service, and its answer back."""
+"""Step 4: sends the signed request to the private service, and its response back."""

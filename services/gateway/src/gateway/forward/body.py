@@ -1,4 +1,4 @@
-"""A request's body, whole: its digest goes ahead of it."""
+"""Request bodies, read whole, because their digest goes ahead of them in a header."""
 
 from gateway.forward.client_disconnect import ClientDisconnectedError
 from gateway.metrics import Metrics

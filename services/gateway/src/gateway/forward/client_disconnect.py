@@ -1,4 +1,4 @@
-"""What happens when the client leaves before its answer is whole."""
+"""Ends an exchange whose client disconnects before its response is complete."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,15 +6,15 @@ from collections.abc import Callable
 from strict_http.asgi import Receive
 
 PATIENCE_SECONDS = 0.05
-"""Most answers are there sooner; only for the others is it worth watching the client."""
+"""Most responses are complete sooner; only for the others is it worth watching the client."""
 
 
 class ClientDisconnectedError(Exception):
-    """The client ended the connection before its exchange was whole."""
+    """The client disconnected before its response was complete."""
 
 
 class DisconnectWatchers:
-    """Watches the clients of exchanges that take long; one timer for them all looks which those are."""
+    """Watches the clients of exchanges that take long; one timer finds them all."""
 
     def __init__(self) -> None:
         self._young: set[DisconnectWatcher] = set()
@@ -46,7 +46,7 @@ class DisconnectWatchers:
 
 
 class DisconnectWatcher:
-    """Cancels the task that made it once the client is gone, so that nothing upstream works for nobody."""
+    """Cancels the task that made it when the client disconnects, so that the upstream does not work for nobody."""
 
     def __init__(self, receive: Receive, forget: "Callable[[DisconnectWatcher], None]") -> None:
         self._receive = receive
@@ -64,10 +64,10 @@ class DisconnectWatcher:
             self._watcher.cancel()
 
     def raise_if_disconnected(self) -> None:
-        """Tell the cancellation of this watch from any other.
+        """Raise if it was this watcher that cancelled the task.
 
         Raises:
-            ClientDisconnectedError: it was this one.
+            ClientDisconnectedError: the client disconnected.
         """
         if self._gone and self._task is not None and not self._task.uncancel():
             raise ClientDisconnectedError

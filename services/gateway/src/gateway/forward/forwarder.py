@@ -1,4 +1,4 @@
-"""The request as the private service gets it, and the one retry."""
+"""Signs requests, sends them to the private service, and retries once."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _PROBLEMS: dict[Reason, tuple[Code, str]] = {
 
 
 class Outgoing(NamedTuple):
-    """One request to forward: the client's own bytes, and what the gateway knows of it."""
+    """One request to forward: the client's own bytes, and what the gateway found out."""
 
     method: str
     path: bytes
@@ -79,12 +79,12 @@ class Forwarder:
     async def send(self, outgoing: Outgoing) -> UpstreamResponse:
         """Send the request and wait for the head of the answer.
 
-        What failed is sent once more, signed anew, where that cannot do a thing twice: a GET before an answer
-        began, or any request of which no byte was written.
+        A request that failed is signed and sent once more if that cannot do anything twice: a GET without the
+        start of a response, or any request of which no byte was written.
 
         Raises:
             ProblemError: `upstream_failed`, `upstream_timeout`, or `identity_refused` where the private
-                service does not believe our signature; `request_header_fields_too_large`.
+                service rejects our signature; `request_header_fields_too_large`.
         """
         bodiless = outgoing.method == "HEAD"
         try:
@@ -132,7 +132,7 @@ class Forwarder:
             self._forwarded(outgoing),
             b"".join([b"%b: %b\r\n" % field for field in headers]),
         )
-        # with what is added here; the private service's own refusal would not know the request's id
+        # checked here, with the added headers: a rejection by the private service would carry another request id
         if lines.count(b"\n") - 1 > MAX_FIELDS or len(lines) > MAX_FIELD_BYTES:
             too_large = fields_too_large()
             raise ProblemError(too_large.code, too_large.detail)

@@ -1,4 +1,4 @@
-"""Which headers cross the gateway, in either direction."""
+"""Which headers pass the gateway, in either direction."""
 
 from identity import message
 from strict_http.asgi import Headers
@@ -24,7 +24,7 @@ _NOT_ANSWERED = _HOP_BY_HOP | _OURS
 
 
 def for_upstream(headers: Headers) -> Headers:
-    """The client's headers that the private service may see; names come in lower case.
+    """The client's headers that the private service may see; names are in lower case.
 
     A header that `Connection` names is for this hop alone (RFC 9110 section 7.6.1). Identity, digest and
     length are written new.

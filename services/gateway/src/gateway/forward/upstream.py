@@ -1,7 +1,7 @@
 """A lean HTTP/1.1 client for one origin (RFC 9112), on the parser that uvicorn uses.
 
-It sends the bytes it is given, keeps connections, and streams an answer with backpressure. A connection that
-says more than was asked is closed, so that no answer reaches another request.
+It sends the bytes that it is given, keeps connections open, and streams responses with back-pressure. A connection
+that sends more than one response is closed, so that no response reaches another request.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from gateway.upstream_errors import UpstreamError
 
 CONNECT_SECONDS = 5.0
 LARGE_BYTES = 64 * 1024
-"""A refusal of a request larger than this may have come before it was read, and the rest still be on the way."""
+"""An error response to a larger request may have come before all of it was sent."""
 IDLE_SECONDS = 30.0
-"""Shorter than the upstream keeps a connection, so that it is ours that ends it."""
+"""Shorter than the upstream keeps a connection, so that the gateway closes it first."""
 
 
 class Upstream:
@@ -36,7 +36,7 @@ class Upstream:
 
         Args:
             request: head and body.
-            bodiless: the answer has no body whatever its head says (HEAD, RFC 9110 section 9.3.2).
+            bodiless: the response has no body, whatever its head says (HEAD, RFC 9110 section 9.3.2).
             fresh: open a new connection, for a request that a kept one just failed.
 
         Raises:
@@ -98,7 +98,7 @@ class _Connection(asyncio.Protocol):
         """Write the request.
 
         Raises:
-            UpstreamError: the connection is gone, and no byte was written.
+            UpstreamError: the connection is closing; no byte was written.
         """
         if self._transport.is_closing():
             raise UpstreamError("broken", written=False)
@@ -139,7 +139,7 @@ class _Connection(asyncio.Protocol):
             self.close()
 
     def _release(self, response: UpstreamResponse) -> None:
-        """After the last byte: keep the connection only where both sides are done with the exchange."""
+        """After the last byte: keep the connection only if both sides are done with it."""
         self._response = None
         unread = self._large and response.status >= 400  # noqa: PLR2004 - client and server errors
         unsent = self._transport.get_write_buffer_size() > 0
@@ -160,13 +160,13 @@ class _Connection(asyncio.Protocol):
             self._wait(self._timeout)
 
     def _wait(self, seconds: float) -> None:
-        """Allow so long for what comes next. The timer goes on by itself: moving it would cost more than looking."""
+        """Set the deadline for what comes next. The timer is not moved: checking late costs less."""
         self._deadline = self._loop.time() + seconds
 
     def _look(self) -> None:
         now = self._loop.time()
         if now < self._deadline:
-            # a deadline that is set meanwhile lies no nearer than this
+            # a deadline that is set in the meantime is not earlier than this
             self._timer = self._loop.call_at(min(self._deadline, now + self._timeout, now + IDLE_SECONDS), self._look)
             return
         if self._response is not None:

@@ -1,4 +1,4 @@
-"""One request's answer, as the parser reads it (RFC 9112 sections 4 to 7)."""
+"""One response of the upstream, as the parser reads it (RFC 9112 sections 4 to 7)."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,11 +15,11 @@ _STATUSES = range(100, 600)
 
 
 class UpstreamResponse:
-    """Status, headers (names in lower case) and body of one answer.
+    """Status, headers (names in lower case) and body of one response.
 
-    `head` is done once `status` and `headers` are there, or raises `UpstreamError` where no answer began;
-    `complete` once its last byte was read; `reusable` says then whether the connection may carry another
-    exchange, which anything beyond the answer rules out.
+    `head` is done when `status` and `headers` are known, or raises `UpstreamError` if no response began.
+    `complete` is set after the last byte; then `reusable` says whether the connection may carry another request,
+    which any further byte rules out.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class UpstreamResponse:
         self._error: UpstreamError | None = None
 
     async def read(self) -> tuple[bytes, bool]:
-        """What came of the body since, and whether that was the last of it; waits until there is something to say.
+        """The next part of the body, and whether it is the last one; waits for either.
 
         Raises:
             UpstreamError: the connection broke or stalled before its end.
@@ -66,12 +66,12 @@ class UpstreamResponse:
         return b"".join(chunks), self.complete
 
     def abandon(self) -> None:
-        """Nobody reads on: end the connection, unless the answer came whole."""
+        """Nobody reads on: close the connection, unless the response is complete."""
         if not self.complete:
             self._close()
 
     def feed(self, data: bytes) -> None:
-        """Read what came; an error of the parser fails the exchange."""
+        """Parse what arrived; an error of the parser fails the response."""
         self._answered = True
         try:
             self._parser.feed_data(data)
@@ -82,11 +82,11 @@ class UpstreamResponse:
         if self._head_bytes > MAX_HEAD_BYTES:
             self.fail("garbage")
         if self.complete or self.failed:
-            # the parser holds this exchange in turn: without the circle both are freed at once
+            # the parser refers back to this object: without the cycle both are freed at once
             del self._parser
 
     def end(self, *, orderly: bool) -> None:
-        """The connection ended: the end of a body without a length (RFC 9112 section 6.3), else too early."""
+        """The connection ended: the end of a body without a length (RFC 9112 section 6.3), otherwise too early."""
         if orderly and self._until_close and self._error is None:
             self._finish(reusable=False)
         elif not self.complete:
@@ -120,7 +120,7 @@ class UpstreamResponse:
         if status not in _STATUSES or self._head_bytes > MAX_HEAD_BYTES:
             self.fail("garbage")
             return
-        # what the parser tells after this are trailers, which nobody reads
+        # later fields are trailers, which nobody reads
         fields, self._fields = self._fields, []
         if status < 200:  # noqa: PLR2004 - informational, RFC 9110 section 15.2
             return

@@ -1,1 +1,1 @@
-"""The identity provider's keys: which are taken, and how they are kept."""
+"""The identity provider's keys: fetched, checked and cached."""

@@ -1,4 +1,4 @@
-"""Which keys of a JWK Set are taken (RFC 7517, RFC 8725 section 3.5)."""
+"""Which keys of a JWK Set are accepted (RFC 7517, RFC 8725 section 3.5)."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ type PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 @dataclass(frozen=True)
 class Key:
-    """A public key and the algorithms it may verify; equal to another that says the same."""
+    """A public key and the algorithms that it may verify."""
 
     public: PublicKey
     algorithms: frozenset[str]
@@ -42,11 +42,11 @@ class Key:
 def parse_jwks(jwks: object) -> dict[str, Key]:
     """The usable keys of a JWK Set by key id.
 
-    Taken are public RSA keys of 2048 to 8192 bits with the exponent 65537, P-256 and Ed25519, meant for
-    signatures, whose key id occurs once. Everything else is passed over.
+    Accepted are public RSA keys of 2048 to 8192 bits with the exponent 65537, P-256 and Ed25519, for
+    signatures, with a key id that occurs once. Other keys are skipped.
 
     Raises:
-        ValueError: this is no JWK Set, holds more than 64 keys, or holds no usable one.
+        ValueError: this is not a JWK Set, or has more than 64 keys, or no usable one.
     """
     members = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(members, list):

@@ -1,4 +1,4 @@
-"""The keys of one issuer, kept fresh ahead of need and kept at all while the provider is away."""
+"""The keys of one issuer, refreshed before they expire and kept while the provider is unavailable."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger("gateway.keys")
 
 
 class JwksCache:
-    """Answers for keys from memory; goes to the provider in the background and for unknown key ids."""
+    """Returns keys from memory; fetches in the background, and for unknown key ids."""
 
     def __init__(self, fetcher: JwksFetcher, issuer: str, metrics: Metrics, clock: Clock = SYSTEM) -> None:
         self._fetcher = fetcher
@@ -44,12 +44,12 @@ class JwksCache:
         metrics.jwks_stale.labels(issuer).set_function(lambda: self.age() > self._fresh_seconds)
 
     def preload(self, keys: dict[str, Key]) -> None:
-        """Serve with these keys, as stale ones, until the provider answers."""
+        """Serve with these keys, as stale ones, until the first fetch succeeds."""
         self._keys, self._confirmed = keys, self._clock.monotonic()
 
     @property
     def loaded(self) -> bool:
-        """Whether a usable set was ever there: what readiness waits for."""
+        """Whether a usable set was ever loaded; readiness waits for it."""
         return bool(self._keys)
 
     def age(self) -> float:
@@ -57,7 +57,7 @@ class JwksCache:
         return self._clock.monotonic() - self._confirmed
 
     def holds(self, kid: str, key: Key) -> bool:
-        """Whether `kid` still stands for this very key."""
+        """Whether `kid` still names this very key."""
         return self._keys.get(kid) is key and self.age() < STALE_SECONDS
 
     async def key(self, kid: str) -> Key:

@@ -1,4 +1,4 @@
-"""How a JWK Set is fetched: by OIDC discovery or from its own URL, and never more than asked for."""
+"""Fetches a JWK Set, found by OIDC discovery or at its own URL, within bounds."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
 
 
 class JwksFetchError(Exception):
-    """No good set came back; the message names the step and never quotes what was received."""
+    """The fetch brought no valid set; the message names the step and never quotes what was received."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedJwks:
-    """What a fetch brought. `keys` is None where the provider says that nothing changed."""
+    """The result of a fetch; `keys` is None if the provider says that nothing changed."""
 
     keys: dict[str, Key] | None
     etag: str | None
@@ -43,10 +43,10 @@ class JwksFetcher:
         """Fetch once, within 5 s in all: no redirect, at most 256 KiB and 64 keys.
 
         Args:
-            etag: of the set that is held, so that an unchanged one need not be sent.
+            etag: of the current set, so that the provider need not send an unchanged one.
 
         Raises:
-            JwksFetchError: nothing usable came.
+            JwksFetchError: the fetch brought no valid set.
         """
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -55,7 +55,7 @@ class JwksFetcher:
         except TimeoutError:
             raise JwksFetchError("timed out") from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            # ValueError: a URL that is none, in the words of the standard library
+            # ValueError: the standard library cannot parse the URL
             raise JwksFetchError(f"transport: {type(error).__name__}") from None
         fresh_seconds = _fresh_seconds(response.headers)
         if response.status_code == httpx.codes.NOT_MODIFIED and etag is not None:
@@ -111,7 +111,7 @@ def _json(body: bytes) -> object:
 
 
 def _etag(headers: httpx.Headers) -> str | None:
-    """The validator, unless it is one that httpx would not send back."""
+    """The validator, unless httpx could not send it back."""
     etag = headers.get("etag")
     return etag if etag is not None and etag.isascii() else None
 

@@ -1,1 +1,1 @@
-"""Step 3: rate limits, shared through Redis and kept in the process while it is away."""
+"""Step 3: rate limits, shared through Redis, and kept in the process while Redis is unavailable."""

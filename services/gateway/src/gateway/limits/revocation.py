@@ -1,4 +1,4 @@
-"""Tokens that are dead before they expire."""
+"""Tokens that are revoked before they expire."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ return redis.call('SET', KEYS[1], string.format('%.0f', math.max(held, tonumber(
 
 
 class RevocationMemory:
-    """What this process was told, for as long as a token could have lived; it serves while Redis is away."""
+    """The revocations that this process knows, for as long as a token can live; used while Redis is unavailable."""
 
     def __init__(self, max_lifetime: int, clock: Callable[[], float] = time.monotonic) -> None:
         """`max_lifetime` of a token in seconds."""

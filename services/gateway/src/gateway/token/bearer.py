@@ -1,4 +1,4 @@
-"""From the `Authorization` header to the parts of a JWT, without believing any of them."""
+"""Parses the `Authorization` header and a JWT; nothing of it is verified yet."""
 
 import base64
 import binascii
@@ -44,7 +44,7 @@ def read_token(authorization: bytes | None) -> bytes:
 
 
 def parse(token: bytes) -> Parts:
-    """Take a JWT apart, strictly (RFC 7515, RFC 7519, RFC 8725).
+    """Parse a JWT strictly (RFC 7515, RFC 7519, RFC 8725).
 
     Three parts in canonical unpadded base64url, header and claims JSON objects without a repeated member,
     `typ` absent, `JWT` or `at+jwt`, and no header that would change how the token is read or where its key

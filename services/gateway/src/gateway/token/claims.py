@@ -1,4 +1,4 @@
-"""What the claims of a token must say."""
+"""Checks the claims of a token."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _LAST_SECOND = 253402300799
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one issuer's tokens are held to; `max_lifetime` in seconds, `user_prefix` before every user id."""
+    """The rules for one issuer's tokens; `max_lifetime` in seconds, `user_prefix` before every user id."""
 
     issuer: str
     audiences: frozenset[str]
@@ -29,7 +29,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whom a token speaks for, and what else is asked of it later; instants are Unix seconds."""
+    """The user of a token, and the claims that later steps need; times are Unix seconds."""
 
     user_id: str
     expires: float
@@ -37,7 +37,7 @@ class Bearer:
     token_id: str | None = None
     scopes: frozenset[str] = frozenset()
     memo: dict[tuple[str, ...], bytes] = field(default_factory=dict, compare=False, repr=False)
-    """What later steps make of the rest, once for as long as the token is remembered."""
+    """What later steps derive from the claims, kept for as long as the token is remembered."""
 
     @cached_property
     def pseudonym(self) -> str:
@@ -46,7 +46,7 @@ class Bearer:
 
 
 def check(claims: Mapping[str, object], rules: Rules, now: float) -> Bearer:
-    """Judge the claims (RFC 7519 section 4.1) at `now`, in Unix seconds, with 10 s of leeway.
+    """Check the claims (RFC 7519 section 4.1) at `now`, in Unix seconds, with 10 s of leeway.
 
     `iss`, the user claim (visible ASCII, at most 255 characters with the prefix) and `exp` are required.
     `aud` must name one of ours; only where it is absent an allowed `azp` stands in for it. `exp` lies at most

@@ -29,7 +29,7 @@ def parse_scopes(text: str) -> dict[str, str]:
 
 
 def check_scope(required: Mapping[str, str], bearer: Bearer, method: str) -> None:
-    """Refuse a token without the scope that the method needs.
+    """Reject a token without the scope that the method needs.
 
     Raises:
         AuthenticationError: `insufficient_scope`.

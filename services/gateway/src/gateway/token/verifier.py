@@ -19,7 +19,7 @@ REMEMBERED_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class TrustedIssuer:
-    """An issuer whose tokens are taken: its keys, its rules, and the algorithms it may use."""
+    """An issuer whose tokens are accepted: its keys, its rules, and the algorithms that it may use."""
 
     keys: JwksCache
     rules: Rules
@@ -34,7 +34,7 @@ class _Verified(NamedTuple):
 
 
 class TokenVerifier:
-    """Proves whom a token speaks for."""
+    """Verifies tokens, and remembers the verified ones."""
 
     def __init__(self, issuers: Iterable[TrustedIssuer], clock: Clock = SYSTEM) -> None:
         self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
