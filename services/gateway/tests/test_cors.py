@@ -14,8 +14,11 @@ async def test_a_preflight_is_answered_without_a_token(start_gateway: StartGatew
         response = await gateway.client.options("/v1/todos/1", headers=PREFLIGHT)
         assert response.status_code == 204
         assert response.headers["access-control-allow-origin"] == APP
-        assert response.headers["access-control-allow-methods"] == "DELETE, GET, PATCH, POST, PUT"
-        allowed = "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key"
+        assert response.headers["access-control-allow-methods"] == "DELETE, GET, HEAD, PATCH, POST, PUT"
+        allowed = (
+            "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, DPoP, traceparent, tracestate, "
+            "baggage, sentry-trace"
+        )
         assert response.headers["access-control-allow-headers"] == allowed
         assert response.headers["access-control-max-age"] == "600"
         assert response.headers["vary"] == "Origin"
@@ -34,8 +37,10 @@ async def test_every_answer_to_a_configured_origin_may_be_read_errors_too(
             response = await gateway.client.get(path, headers=headers)
             assert response.status_code == status
             assert response.headers["access-control-allow-origin"] == APP
-            exposed = response.headers["access-control-expose-headers"].split(", ")
-            assert {"ETag", "Link", "RateLimit", "Retry-After", "X-Request-Id"} <= set(exposed)
+            assert response.headers["access-control-expose-headers"] == (
+                "Accept-Patch, Allow, Content-Disposition, DPoP-Nonce, ETag, Link, Location, RateLimit, "
+                "RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id"
+            )
             assert "Origin" in response.headers["vary"]
 
 
@@ -53,6 +58,30 @@ async def test_other_origins_get_no_permission_and_no_preflight(
         for answer in (response, await gateway.client.get("/v1/todos", headers=good)):
             assert "access-control-allow-origin" not in answer.headers
             assert "Origin" in answer.headers["vary"]
+
+
+@pytest.mark.parametrize(
+    "origin", ["capacitor://localhost", "tauri://localhost", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"]
+)
+async def test_the_pages_of_apps_and_extensions_are_origins_too(
+    start_gateway: StartGateway, provider: Provider, origin: str
+) -> None:
+    """An origin is a scheme, a host and a port, whatever the scheme (HTML standard, "serialization of an origin")."""
+    async with start_gateway(cors_origins=f"{APP},{origin}") as gateway:
+        preflight = await gateway.client.options("/v1/todos", headers={**PREFLIGHT, "Origin": origin})
+        headers = {"Authorization": f"Bearer {provider.token()}", "Origin": origin}
+        for response in (preflight, await gateway.client.get("/v1/todos", headers=headers)):
+            assert response.headers["access-control-allow-origin"] == origin
+        other = await gateway.client.options("/v1/todos", headers={**PREFLIGHT, "Origin": f"{origin}x"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+async def test_more_request_headers_are_allowed_by_setting(start_gateway: StartGateway) -> None:
+    async with start_gateway(cors_origins=APP, cors_headers="X-App-Version, x-datadog-trace-id") as gateway:
+        response = await gateway.client.options("/v1/todos", headers=PREFLIGHT)
+        allowed = response.headers["access-control-allow-headers"].split(", ")
+        assert allowed[-2:] == ["X-App-Version", "x-datadog-trace-id"]
+        assert "Authorization" in allowed
 
 
 async def test_without_the_setting_there_is_no_cors_at_all(gateway: Running, provider: Provider) -> None:

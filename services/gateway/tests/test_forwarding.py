@@ -151,6 +151,22 @@ async def test_what_would_be_too_many_bytes_upstream_is_refused_here(
     assert not upstream.requests
 
 
+async def test_names_that_another_server_may_rewrite_are_dropped_and_count_as_fields(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    respelt = {"X_User_Id": "bob", "X.User.Id": "bob", "Accept_Encoding": "gzip", "If.Match": '"7"'}
+    await gateway.client.get("/v1/todos", headers=authorized(provider, **respelt))
+    [request] = upstream.requests
+    assert proven_user(request) == "alice"
+    assert not {name for name, _ in request.headers if "_" in name or "." in name}
+    many = {f"X_{number}": "x" for number in range(MAX_FIELDS)}
+    response = await gateway.client.get("/v1/todos", headers=authorized(provider, **many))
+    assert response.status_code == 431
+    long = {"X_Long": "x" * MAX_FIELD_BYTES}
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider, **long))).status_code == 431
+    assert len(upstream.requests) == 1
+
+
 async def test_a_header_that_connection_names_stays_on_its_hop(
     gateway: Running, provider: Provider, upstream: ScriptedServer
 ) -> None:
@@ -211,12 +227,39 @@ async def test_an_answer_without_a_body_ends_at_its_head(
     assert upstream.connections == 1
 
 
-async def test_head_is_answered_without_a_body_and_hangs_nobody(
+async def test_head_is_forwarded_as_head_and_answered_without_a_body(
     gateway: Running, provider: Provider, upstream: ScriptedServer
 ) -> None:
-    upstream.answer = lambda _request: Reply(b"HTTP/1.1 405 X\r\ncontent-length: 50\r\nallow: GET\r\n\r\n")
-    response = await gateway.client.head("/v1/todos", headers=authorized(provider))
-    assert (response.status_code, response.content) == (405, b"")
+    """RFC 9110 section 9.3.2: the length is that of the body a GET would have."""
+    upstream.answer = lambda _request: Reply(b'HTTP/1.1 200 X\r\ncontent-length: 50\r\netag: "7"\r\n\r\n')
+    for _ in range(2):
+        response = await gateway.client.head("/v1/todos?a=1", headers=authorized(provider))
+        assert (response.status_code, response.content) == (200, b"")
+        assert (response.headers["content-length"], response.headers["etag"]) == ("50", '"7"')
+    assert [(request.method, proven_user(request)) for request in upstream.requests] == [("HEAD", "alice")] * 2
+    assert upstream.connections == 1
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 X\r\n\r\n", b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n"])
+async def test_head_of_what_has_no_length_ends_with_its_head(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, head: bytes
+) -> None:
+    upstream.answer = lambda _request: Reply(head)
+    response = await gateway.client.head("/v1/export", headers=authorized(provider))
+    assert (response.status_code, response.content) == (200, b"")
+    assert {"content-length", "transfer-encoding"}.isdisjoint(response.headers)
+
+
+async def test_a_body_behind_the_answer_to_head_never_becomes_the_next_requests_answer(
+    gateway: Running, provider: Provider, upstream: ScriptedServer
+) -> None:
+    """RFC 9112 section 6.3: the answer to HEAD ends with its head, whatever length that has."""
+    smuggled = reply(b"smuggled").data
+    upstream.answer = lambda _request: Reply(b"HTTP/1.1 200 X\r\ncontent-length: 50\r\n\r\n" + smuggled)
+    assert (await gateway.client.head("/v1/todos", headers=authorized(provider))).status_code == 200
+    upstream.answer = lambda _request: reply(b"second")
+    assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"second"
+    assert upstream.connections == 2
 
 
 async def test_connections_are_kept_and_reused(gateway: Running, provider: Provider, upstream: ScriptedServer) -> None:
@@ -263,18 +306,49 @@ MALFORMED: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("answer", MALFORMED.values(), ids=MALFORMED.keys())
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_malformed_answer_is_502_and_only_a_get_without_any_answer_is_sent_again(
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+async def test_a_malformed_answer_is_502_and_only_a_read_without_any_answer_is_sent_again(
     gateway: Running, provider: Provider, upstream: ScriptedServer, answer: Reply, method: str
 ) -> None:
     upstream.answer = lambda _request: answer
     response = await gateway.client.request(method, "/v1/todos", headers=authorized(provider))
-    assert (response.status_code, response.json()["code"]) == (502, "upstream_failed")
+    assert response.status_code == 502
+    assert method == "HEAD" or response.json()["code"] == "upstream_failed"
     assert response.headers["ratelimit"]
     unanswered = answer.data == b""
-    assert len(upstream.requests) == (2 if method == "GET" and unanswered else 1)
+    assert len(upstream.requests) == (2 if method != "POST" and unanswered else 1)
     upstream.answer = lambda _request: reply(b"good")
     assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"good"
+
+
+HEAD_ALONE: dict[str, Reply] = {
+    "an end": Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n", "close"),
+    "no chunk": Reply(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "close"),
+    "a bad chunk": Reply(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
+    "a reset": Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n", "reset"),
+}
+
+
+@pytest.mark.parametrize("answer", HEAD_ALONE.values(), ids=HEAD_ALONE.keys())
+async def test_an_answer_that_breaks_before_its_body_is_502(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, answer: Reply
+) -> None:
+    upstream.answer = lambda _request: answer
+    response = await gateway.client.post("/v1/todos", headers=authorized(provider))
+    assert (response.status_code, response.json()["code"]) == (502, "upstream_failed")
+    assert response.headers["ratelimit"]
+    assert len(upstream.requests) == 1
+
+
+async def test_an_answer_that_stalls_before_its_body_is_504(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    upstream.answer = lambda _request: Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n")
+    async with start_gateway(upstream_timeout="0.05") as gateway:
+        response = await gateway.client.get("/v1/todos", headers=authorized(provider))
+        assert (response.status_code, response.json()["code"]) == (504, "upstream_timeout")
+        assert gateway.metric("gateway_upstream_failures_total", reason="timeout") == 1
+        await until(lambda: gateway.metric("gateway_upstream_connections") == 0)
 
 
 TRUNCATED: dict[str, Reply] = {
@@ -529,11 +603,12 @@ async def test_the_digest_is_that_of_the_body(gateway: Running, provider: Provid
     assert [request["content-length"] for request in upstream.requests] == ["0", "2"]
 
 
-@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nabc"])
+@pytest.mark.parametrize("body", [None, b"", b"abc"])
 async def test_a_client_that_leaves_ends_what_it_asked_for_upstream(
-    gateway: Running, provider: Provider, upstream: ScriptedServer, begun: bytes
+    gateway: Running, provider: Provider, upstream: ScriptedServer, body: bytes | None
 ) -> None:
-    upstream.answer = lambda _request: Reply(begun)
+    begun = b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n"
+    upstream.answer = lambda _request: Reply(b"" if body is None else begun + body)
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     head = f"GET /v1/todos HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {provider.token()}\r\n\r\n"
     writer.write(head.encode())
@@ -596,8 +671,10 @@ async def test_an_answer_that_comes_before_a_large_body_was_read_is_passed_on(
         "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Transfer-Encoding: chunked\r\n\r\n0;\nx\r\n\r\n{smuggled}",
         "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X: a\rb\r\n\r\n{smuggled}",
         "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X: a\n{smuggled}",
-        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X_User_Id: bob\r\n\r\n{smuggled}",
-        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X.User.Id: bob\r\n\r\n{smuggled}",
+        "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Content_Length: 60\r\n\r\n{smuggled}",
+        "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Content.Length: 60\r\n\r\n{smuggled}",
+        "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Transfer_Encoding: chunked\r\n\r\n{smuggled}",
+        "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Transfer.Encoding: chunked\r\n\r\n{smuggled}",
         "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X User-Id: bob\r\n\r\n{smuggled}",
         "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X-User\x00-Id: bob\r\n\r\n{smuggled}",
         "GET /v1/todos HTTP/1.1\r\nHost: x\r\nHost: y\r\n{auth}\r\n{smuggled}",

@@ -1,5 +1,6 @@
 """What a request must look like before anything of it is believed."""
 
+import re
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devtools.testing.servers import ScriptedServer
-from gateway.request_checks import check_headers, check_path
+from gateway.request_checks import authority_of, check_headers, check_path
 from runtime.problems import ProblemError
 
 HOST = (b"host", b"example.com")
@@ -54,23 +55,86 @@ def test_what_passes_means_the_same_however_often_it_is_decoded(path: bytes) -> 
     assert b"//" not in decoded
 
 
-@pytest.mark.parametrize("name", [b"x_user_id", b"x-user_id", b"x.user.id", b"a.b"])
-def test_a_header_name_that_another_server_may_rewrite_is_refused(name: bytes) -> None:
-    with pytest.raises(ProblemError):
-        check_headers([HOST, (name, b"alice")])
+@pytest.mark.parametrize("name", [b"content_length", b"content.length", b"transfer_encoding", b"transfer.encoding"])
+def test_a_name_that_another_server_may_read_as_framing_is_refused_and_ends_the_connection(name: bytes) -> None:
+    """CGI turns hyphens into underscores (RFC 3875 section 4.1.18), and servers turn them back."""
+    with pytest.raises(ProblemError) as refused:
+        check_headers([HOST, (name, b"5")])
+    assert (b"connection", b"close") in refused.value.headers
+
+
+any_name = st.text(st.sampled_from("abeu-_."), min_size=1, max_size=8).map(str.encode)
+
+
+@given(
+    st.lists(any_name | st.sampled_from([b"x_user_id", b"x-user_id", b"x.user.id", b"accept_encoding", b"if.match"]))
+)
+def test_any_other_name_with_an_underscore_or_a_dot_is_dropped_and_nothing_else_is(names: list[bytes]) -> None:
+    headers = [HOST, *((name, b"x") for name in names)]
+    kept = check_headers(headers).headers
+    assert kept == [field for field in headers if re.search(rb"[_.]", field[0]) is None]
 
 
 @pytest.mark.parametrize(
-    "hosts", [[], [b""], [b"a", b"b"], [b"a b"], [b"a/b"], [b"a@b"], [b'a"'], [b"a:b"], [b"[::1"], [b"-a"]]
-)
-def test_a_missing_repeated_or_odd_host_is_refused(hosts: list[bytes]) -> None:
+    "hosts",
+    [
+        [b""], [b"a", b"b"], [b"a b"], [b"a/b"], [b"a@b"], [b'a"'], [b"a:b"], [b"[::1"], [b"-a"], [b"a-"], [b"a.."],
+        [b".a"], [b"."], [b"a..b"], [b"a,b"], [b"a:"], [b"a:123456"], [b"a.:80."], [b"[]"], [b"[::1]."], [b"a\\b"],
+        [b"%61"], [b"a" * 254], [b"\xe4"],
+    ],
+)  # fmt: skip
+def test_a_repeated_or_odd_host_is_refused(hosts: list[bytes]) -> None:
     with pytest.raises(ProblemError):
         check_headers([(b"host", host) for host in hosts])
 
 
-@pytest.mark.parametrize("host", [b"localhost", b"api.example.com:8443", b"127.0.0.1:8000", b"[::1]:80"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"localhost", b"api.example.com:8443", b"127.0.0.1:8000", b"[::1]:80", b"api.example.com.", b"my_service:8000",
+        b"_a._b.example.:80", b"a--b",
+    ],
+)  # fmt: skip
 def test_a_plain_host_passes(host: bytes) -> None:
+    """RFC 9110 section 7.2: a trailing dot and `_` are what resolvers and Compose services have."""
     assert check_headers([(b"host", host)]).host == host
+
+
+@pytest.mark.parametrize(
+    ("server", "authority"), [(("127.0.0.1", 8000), b"127.0.0.1:8000"), (("::1", 80), b"[::1]:80")]
+)
+def test_without_a_host_the_listener_s_own_address_stands_for_it(server: tuple[str, int], authority: bytes) -> None:
+    assert check_headers([]).host is None
+    assert authority_of(server) == authority
+    assert check_headers([(b"host", authority)]).host == authority
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "identity, gzip", "gzip, identity", "aws-chunked", "x"])
+async def test_a_body_in_a_coding_is_415_with_what_is_accepted(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, coding: str
+) -> None:
+    """RFC 9110 sections 8.4 and 12.5.3."""
+    headers = {"Authorization": f"Bearer {provider.token()}", "Content-Encoding": coding}
+    response = await gateway.client.post("/v1/todos", headers=headers, content=b"{}")
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+    assert response.headers["accept-encoding"] == "identity"
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
+async def test_the_identity_coding_is_none(gateway: Running, provider: Provider, coding: str) -> None:
+    headers = {"Authorization": f"Bearer {provider.token()}", "Content-Encoding": coding}
+    assert (await gateway.client.post("/v1/todos", headers=headers, content=b"{}")).status_code == 200
+
+
+async def test_a_coding_without_a_body_codes_nothing(gateway: Running, provider: Provider) -> None:
+    headers = {"Authorization": f"Bearer {provider.token()}", "Content-Encoding": "gzip"}
+    assert (await gateway.client.get("/v1/todos", headers=headers)).status_code == 200
+
+
+async def test_a_coding_is_refused_to_users_alone(gateway: Running) -> None:
+    response = await gateway.client.post("/v1/todos", headers={"Content-Encoding": "gzip"}, content=b"{}")
+    assert response.status_code == 401
 
 
 @pytest.mark.parametrize("target", ["/v1/todos%2F..", "/v1/todos/%2e%2e/x", "/v1//todos", "/v1/todos/%255c"])

@@ -48,6 +48,18 @@ def test_lists_are_read_by_comma(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.audience, settings.algorithms) == (["todos", "https://api"], ["RS256", "EdDSA"])
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost:3000", "https://app.example.com", "https://[::1]:8443", "https://xn--bcher-kva.example",
+        "capacitor://localhost", "tauri://localhost", "ionic://localhost", "app://obsidian.md",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "moz-extension://5b1e7d0c-1111-4222-8333-444455556666",
+    ],
+)  # fmt: skip
+def test_an_origin_is_taken_as_a_browser_writes_it(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    assert loaded(monkeypatch, GATEWAY_CORS_ORIGINS=origin).cors_origins == [origin]
+
+
 def test_everything_missing_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +79,16 @@ def test_everything_missing_is_told_at_once(
         ("GATEWAY_CORS_ORIGINS", "*"),
         ("GATEWAY_CORS_ORIGINS", "https://app.example.com/"),
         ("GATEWAY_CORS_ORIGINS", "null"),
+        ("GATEWAY_CORS_ORIGINS", "https://*.example.com"),
+        ("GATEWAY_CORS_ORIGINS", "https://App.example.com"),
+        ("GATEWAY_CORS_ORIGINS", "https://app.example.com:443"),
+        ("GATEWAY_CORS_ORIGINS", "http://localhost:80"),
+        ("GATEWAY_CORS_ORIGINS", "capacitor:localhost"),
+        ("GATEWAY_CORS_ORIGINS", "file://"),
+        ("GATEWAY_CORS_ORIGINS", "https://user@app.example.com"),
+        ("GATEWAY_CORS_HEADERS", "*"),
+        ("GATEWAY_CORS_HEADERS", "X-App Version"),
+        ("GATEWAY_CORS_HEADERS", "X-App\r\nSet-Cookie"),
         ("GATEWAY_TRUSTED_PROXIES", "proxy"),
         ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8"),
         ("GATEWAY_REQUIRED_SCOPES", "todos:read"),

@@ -16,7 +16,7 @@ from gateway.forward.headers import for_client, for_upstream
 from gateway.forward.upstream_response import UpstreamResponse
 from gateway.limits.limiter import Limiter
 from gateway.metrics import Metrics
-from gateway.proxies import Client, TrustedProxies
+from gateway.proxies import UNKNOWN, Client, TrustedProxies
 from gateway.token.bearer import read_token
 from gateway.token.claims import Bearer
 from gateway.token.scopes import check_scope
@@ -78,15 +78,17 @@ class Gateway:
     async def _pass_on(self, request: "_Request") -> None:
         request_checks.check_path(request.path)
         checked = request_checks.check_headers(request.headers)
+        request.headers = checked.headers
         request.client = self._proxies.client(request.client.address, request.client.scheme, request.headers)
         if self._cors.is_preflight(request.method, request.headers):
             await request.allow(self._cors.preflight_headers())
             return
         bearer = await self._authenticate(checked.authorization, request)
         request.limit_headers = await self._limiter.admit(bearer, write=routes.writes(request.method))
+        request_checks.check_content_coding(checked)
         body = await self._bodies.read(request.receive, checked.content_length, times=routes.body_times(request.path))
         try:
-            await self._forward(request, checked.host, body)
+            await self._forward(request, checked.host or request_checks.authority_of(request.server), body)
         finally:
             self._bodies.release(body)
 
@@ -97,8 +99,7 @@ class Gateway:
             check_scope(self._required_scopes, bearer, request.method)
         except AuthenticationError as failure:
             if failure.status == HTTPStatus.UNAUTHORIZED and failure.reason not in UNCOUNTED:
-                address = request.client.limited_address
-                request.limit_headers = await self._limiter.count_auth_failure(address)
+                request.limit_headers = await self._limiter.count_auth_failure(request.client.limited_address)
             raise
         return bearer
 
@@ -164,7 +165,8 @@ class _Request:
         self.path: bytes = scope["raw_path"]
         self.query: bytes = scope["query_string"]
         self.headers: Headers = scope["headers"]
-        self.client = Client(scope["client"][0] if scope.get("client") else "unknown", scope["scheme"])
+        self.client = Client(scope["client"][0] if scope.get("client") else UNKNOWN, scope["scheme"])
+        self.server: tuple[str, int] = scope["server"]
         self.receive = receive
         self.user_id = ""
         self.user = ""

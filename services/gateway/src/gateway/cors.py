@@ -1,24 +1,31 @@
 """Which web pages may read responses (Fetch standard, "CORS protocol")."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from gateway import routes
 from strict_http.asgi import Headers
 
-_ALLOWED_HEADERS = b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key"
+_ALLOWED_HEADERS = (
+    "Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "DPoP", "traceparent",
+    "tracestate", "baggage", "sentry-trace",
+)  # fmt: skip
 _EXPOSED_HEADERS = (
-    b"Content-Disposition, ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, "
-    b"X-Request-Id"
+    b"Accept-Patch, Allow, Content-Disposition, DPoP-Nonce, ETag, Link, Location, RateLimit, RateLimit-Policy, "
+    b"Retry-After, WWW-Authenticate, X-Request-Id"
 )
 _MAX_AGE_SECONDS = b"600"
 _VARY = (b"vary", b"Origin")
 
 
 class Cors:
-    """The response headers for the configured origins; none if no origin is configured."""
+    """The response headers for the configured origins; none if no origin is configured.
 
-    def __init__(self, origins: Collection[str]) -> None:
+    Pages of these origins may send the request headers of the contract, those of tracing, and `more_headers`.
+    """
+
+    def __init__(self, origins: Collection[str], more_headers: Iterable[str]) -> None:
         self._origins = frozenset(origin.encode() for origin in origins)
+        self._allowed_headers = ", ".join([*_ALLOWED_HEADERS, *more_headers]).encode()
 
     def headers(self, request: Headers) -> Headers:
         """For every response to a request with these headers, errors included."""
@@ -45,7 +52,7 @@ class Cors:
         """For the response to a preflight, in addition to `headers`."""
         return [
             (b"access-control-allow-methods", ", ".join(sorted(routes.METHODS)).encode()),
-            (b"access-control-allow-headers", _ALLOWED_HEADERS),
+            (b"access-control-allow-headers", self._allowed_headers),
             (b"access-control-max-age", _MAX_AGE_SECONDS),
         ]
 

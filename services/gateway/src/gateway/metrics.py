@@ -41,6 +41,11 @@ class Metrics:
         self.auth_failures = Counter(
             "gateway_auth_failures_total", "Requests that were not authenticated.", ["reason"], registry=registry
         )
+        self.forwarding_unreadable = Counter(
+            "gateway_forwarding_unreadable_total",
+            "Requests of trusted proxies whose forwarding header has no readable client address.",
+            registry=registry,
+        )
         self.jwks_fetches = Counter(
             "gateway_jwks_fetch_total", "Calls to the provider for keys.", ["issuer", "outcome"], registry=registry
         )
@@ -63,7 +68,7 @@ class Metrics:
         )
         self.upstream_duration = Durations(
             "gateway_upstream_duration_seconds",
-            "From sending a request upstream to the headers of its answer.",
+            "From sending a request upstream to the first byte of its response's body.",
             [],
             registry,
         )

@@ -33,7 +33,10 @@ from runtime.settings import CommaList, Port
 type Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "EdDSA"]
 type LogLevel = Literal["debug", "info", "warning", "error"]
 
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+_DEFAULT_PORTS = {("http", ":80"), ("https", ":443")}
+_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]+")
+"""RFC 9110 section 5.1, without `*`: to browsers it stands for every name but Authorization."""
 
 
 def _plain(url: AnyUrl) -> AnyUrl:
@@ -70,9 +73,18 @@ def _redis(url: SecretStr) -> SecretStr:
 
 
 def _origin(origin: str) -> str:
-    if not _ORIGIN.fullmatch(origin):
-        raise ValueError("each is an origin as a browser writes it: scheme://host[:port] in lower case, no path")
+    parts = _ORIGIN.fullmatch(origin)
+    if parts is None or parts.groups() in _DEFAULT_PORTS:
+        raise ValueError(
+            "each is an origin as a browser writes it: scheme://host[:port] in lower case, no path, no default port"
+        )
     return origin
+
+
+def _field_name(name: str) -> str:
+    if not _FIELD_NAME.fullmatch(name):
+        raise ValueError("each is the name of a header")
+    return name
 
 
 def _network(text: str) -> Network:
@@ -81,6 +93,7 @@ def _network(text: str) -> Network:
 
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
 Origin = Annotated[str, AfterValidator(_origin)]
+FieldName = Annotated[str, AfterValidator(_field_name)]
 Audiences = Annotated[list[str], NoDecode, CommaList, Field(min_length=1)]
 Algorithms = Annotated[list[Algorithm], NoDecode, CommaList, Field(min_length=1)]
 TrustedNetwork = Annotated[Network, BeforeValidator(_network)]
@@ -172,6 +185,7 @@ class Settings(BaseSettings):
 
     public_url: PlainHttpUrl | None = None
     cors_origins: Annotated[list[Origin], NoDecode, CommaList] = []
+    cors_headers: Annotated[list[FieldName], NoDecode, CommaList] = []
     trusted_proxies: Annotated[list[TrustedNetwork], NoDecode, CommaList] = []
     upstream_url: UpstreamUrl
     upstream_timeout: Annotated[float, Field(gt=0)] = 10

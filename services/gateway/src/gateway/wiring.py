@@ -48,8 +48,8 @@ async def open_gateway(settings: Settings, clock: Clock = SYSTEM) -> AsyncIterat
         try:
             yield Service(
                 app=Gateway(
-                    TrustedProxies(settings.trusted_proxies),
-                    Cors(settings.cors_origins),
+                    TrustedProxies(settings.trusted_proxies, metrics),
+                    Cors(settings.cors_origins, settings.cors_headers),
                     TokenVerifier(issuers, clock),
                     settings.required_scopes,
                     _limiter(settings, shared, metrics),

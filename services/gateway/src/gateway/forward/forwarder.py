@@ -16,6 +16,7 @@ from runtime.problems import Code, ProblemError
 from strict_http.asgi import Headers
 from strict_http.request_head import MAX_FIELD_BYTES, MAX_FIELDS, fields_too_large
 
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 _PROBLEMS: dict[Reason, tuple[Code, str]] = {
     "timeout": ("upstream_timeout", "The todo service did not answer in time."),
@@ -77,9 +78,9 @@ class Forwarder:
         self._in_flight -= 1
 
     async def send(self, outgoing: Outgoing) -> UpstreamResponse:
-        """Send the request and wait for the head of the answer.
+        """Send the request and wait for the first byte of the response's body, or for its end.
 
-        A request that failed is signed and sent once more if that cannot do anything twice: a GET without the
+        A request that failed is signed and sent once more if that cannot do anything twice: a GET or HEAD without the
         start of a response, or any request of which no byte was written.
 
         Raises:
@@ -98,7 +99,7 @@ class Forwarder:
         return response
 
     async def _send_once_more(self, outgoing: Outgoing, error: UpstreamError, *, bodiless: bool) -> UpstreamResponse:
-        harmless = not error.written or (outgoing.method == "GET" and not error.answered)
+        harmless = not error.written or (outgoing.method in _SAFE_METHODS and not error.answered)
         if error.reason != "timeout" and harmless:
             self._metrics.upstream_retries.inc()
             try:

@@ -32,7 +32,7 @@ class Upstream:
         self._open: set[_Connection] = set()
 
     async def send(self, request: bytes, *, bodiless: bool, fresh: bool = False) -> UpstreamResponse:
-        """Send the bytes of one request and wait for the head of its answer.
+        """Send the bytes of one request and wait for the first byte of its response's body, or for its end.
 
         Args:
             request: head and body.
@@ -40,12 +40,13 @@ class Upstream:
             fresh: open a new connection, for a request that a kept one just failed.
 
         Raises:
-            UpstreamError: no answer began.
+            UpstreamError: there is no response, or only its head.
         """
         connection = self._idle.pop() if self._idle and not fresh else await self._connect()
         response = connection.begin(request, bodiless=bodiless)
         try:
             await response.head
+            await response.arrived()
         except BaseException:
             response.abandon()
             raise

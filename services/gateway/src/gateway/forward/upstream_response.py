@@ -45,11 +45,11 @@ class UpstreamResponse:
         self._arrived: asyncio.Future[None] | None = None
         self._error: UpstreamError | None = None
 
-    async def read(self) -> tuple[bytes, bool]:
-        """The next part of the body, and whether it is the last one; waits for either.
+    async def arrived(self) -> None:
+        """Wait for the next part of the body, or for its end.
 
         Raises:
-            UpstreamError: the connection broke or stalled before its end.
+            UpstreamError: the connection broke or stalled before that.
         """
         while not self._chunks and not self.complete:
             if self._error is not None:
@@ -62,6 +62,10 @@ class UpstreamResponse:
                 await self._arrived
             finally:
                 self._arrived = None
+
+    async def read(self) -> tuple[bytes, bool]:
+        """The next part of the body, and whether it is the last one; waits and raises as `arrived` does."""
+        await self.arrived()
         chunks, self._chunks, self._buffered = self._chunks, [], 0
         return b"".join(chunks), self.complete
 
@@ -128,9 +132,11 @@ class UpstreamResponse:
         self._until_close = _FRAMING.isdisjoint(dict(fields))
         self.head.set_result(None)
         if self._bodiless:
-            self._finish(reusable=False)
+            self._finish(reusable=self._parser.should_keep_alive())
 
     def on_body(self, body: bytes) -> None:
+        if self.complete:
+            self.reusable = False
         if self.complete or self.failed:
             return
         self._chunks.append(body)

@@ -75,9 +75,9 @@ class Limiter:
         verdicts = await self._check(LimitCheck(user_subject(bearer.user_id), policies, bearer))
         return _passed_or_limited(verdicts)
 
-    async def count_auth_failure(self, address: str) -> Headers:
-        """Charge one failed authentication of this client address; returns and raises as `admit`."""
-        if not self._failing:
+    async def count_auth_failure(self, address: str | None) -> Headers:
+        """Charge one failed authentication of this client address, if it is known; returns and raises as `admit`."""
+        if not self._failing or address is None:
             return []
         try:
             return _passed_or_limited(await self._check(LimitCheck(address_subject(address), self._failing)))
