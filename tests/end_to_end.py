@@ -285,11 +285,24 @@ def test_what_breaks_the_contract_is_answered_as_the_contract_says(
 
 
 def test_a_405_tells_every_method_of_the_path(pair: Pair, alice: str) -> None:
-    for path, allowed in [("/v1/todos", "DELETE, GET, POST"), (f"/v1/todos/{uuid.uuid4()}", "DELETE, GET, PATCH, PUT")]:
-        for method in ("HEAD", "OPTIONS", "TRACE"):
+    of_one = f"/v1/todos/{uuid.uuid4()}"
+    for path, allowed in [("/v1/todos", "DELETE, GET, HEAD, POST"), (of_one, "DELETE, GET, HEAD, PATCH, PUT")]:
+        for method in ("OPTIONS", "TRACE"):
             headers = {"Authorization": f"Bearer {pair.token(alice)}"}
             answer = pair.raw(method, pair.gateway + path, headers=headers)
             assert (answer.status_code, ", ".join(sorted(answer.headers["allow"].split(", ")))) == (405, allowed)
+
+
+def test_head_answers_as_get_does_without_the_body(pair: Pair, alice: str) -> None:
+    """RFC 9110 section 9.3.2."""
+    todo = create(pair, alice, title="Buy oat milk")
+    differing = {"date", "x-request-id", "ratelimit", "transfer-encoding"}
+    for path in ("/v1/todos", f"/v1/todos/{todo['id']}", "/v1/changes", "/v1/stats", "/v1/export"):
+        get, head = (pair.request(alice, method, path) for method in ("GET", "HEAD"))
+        assert (head.status_code, head.content) == (200, b"")
+        assert {n: v for n, v in head.headers.items() if n not in differing} == {
+            n: v for n, v in get.headers.items() if n not in differing
+        }
 
 
 def test_what_one_account_exports_another_imports(pair: Pair, alice: str, bob: str) -> None:

@@ -139,6 +139,18 @@ def test_each_status_leads_to_an_error_of_that_status(operation: Node) -> None:
     }
 
 
+def test_head_is_documented_as_get_is() -> None:
+    """RFC 9110 section 9.3.2."""
+    by_method = {(method, path): operation for method, path, operation in operations()}
+    heads = {path: operation for (method, path), operation in by_method.items() if method == "HEAD"}
+    assert heads.keys() == {path for method, path in by_method if method == "GET"}
+    for path, head in heads.items():
+        get = by_method["GET", path]
+        assert [head.get(part) for part in ("parameters", "responses")] == [
+            get.get(part) for part in ("parameters", "responses")
+        ]
+
+
 def test_what_answers_elsewhere_is_named_by_its_status() -> None:
     assert {status: allowed(name, "status") for status, name in ELSEWHERE.items()} == {s: {s} for s in ELSEWHERE}
 

@@ -104,7 +104,12 @@ async def test_the_admin_port_tells_health_and_metrics_and_nothing_else(serve: S
         assert 'gateway_auth_failures_total{reason="missing"} 1.0' in metrics
         assert "gateway_jwks_fetch_total{" in metrics
         assert (await client.get("/v1/todos")).status_code == 404
-        assert (await client.post("/metrics")).headers["allow"] == "GET"
+        assert (await client.post("/metrics")).headers["allow"] == "GET, HEAD"
+        for path in ("/healthz/live", "/healthz/ready", "/metrics", "/v1/todos"):
+            get, head = await client.get(path), await client.head(path)
+            assert (head.status_code, head.content) == (get.status_code, b"")
+            assert head.headers["content-type"] == get.headers["content-type"]
+            assert path == "/metrics" or head.headers["content-length"] == get.headers["content-length"]
 
 
 async def test_sigterm_serves_on_for_the_drain_and_finishes_what_is_in_flight(

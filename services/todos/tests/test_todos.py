@@ -282,11 +282,12 @@ async def test_the_url_is_where_the_caller_found_the_todo(alice: Client) -> None
 @pytest.mark.parametrize(
     ("target", "allowed"),
     [
-        ("/v1/todos", "DELETE, GET, POST"),
-        ("/v1/todos/0192f7c0-0000-7000-8000-00000000000a", "DELETE, GET, PATCH, PUT"),
+        ("/v1/todos", "DELETE, GET, HEAD, POST"),
+        ("/v1/todos/0192f7c0-0000-7000-8000-00000000000a", "DELETE, GET, HEAD, PATCH, PUT"),
         ("/v1/todos/0192f7c0-0000-7000-8000-00000000000a/restore", "POST"),
-        ("/v1/changes", "GET"),
-        ("/v1/stats", "GET"),
+        ("/v1/changes", "GET, HEAD"),
+        ("/v1/stats", "GET, HEAD"),
+        ("/v1/export", "GET, HEAD"),
         ("/v1/me", "DELETE"),
     ],
 )
@@ -341,6 +342,15 @@ async def test_faults_of_a_request_are_problems(
     answer = await alice.send(method, target, body=body, headers=headers)
     assert_problem(answer, status, code)
     assert ("errors" in answer.json()) == (status == 422)
+
+
+async def test_415_to_a_patch_names_what_a_patch_reads(alice: Client) -> None:
+    """RFC 5789 section 2.2; to other methods `Accept-Patch` says nothing."""
+    target = f"/v1/todos/{uuid4()}"
+    patch, put = [await alice.send(method, target, body=b"a=1") for method in ("PATCH", "PUT")]
+    assert (patch.status_code, put.status_code) == (415, 415)
+    assert patch.headers["accept-patch"] == "application/json, application/merge-patch+json"
+    assert "accept-patch" not in put.headers
 
 
 async def test_a_nul_never_reaches_the_database(alice: Client) -> None:

@@ -10,6 +10,8 @@ from runtime.identifiers import new_uuid
 from runtime.problems import ProblemError, render
 from strict_http.asgi import App, Receive, Scope, Send, respond
 
+_METHODS = ("GET", "HEAD")
+
 type Readiness = Callable[[], Mapping[str, bool]]
 """Each thing that the service needs before it can serve, and whether it is available."""
 
@@ -18,8 +20,8 @@ def admin_app(readiness: Readiness, registry: CollectorRegistry) -> App:
     """`/healthz/live` is 200 while the event loop runs, `/healthz/ready` 200 or 503, `/metrics` for Prometheus."""
 
     async def app(scope: Scope, _receive: Receive, send: Send) -> None:
-        if scope["method"] != "GET":
-            problem = ProblemError("method_not_allowed", "Only GET.", headers=[(b"allow", b"GET")])
+        if scope["method"] not in _METHODS:
+            problem = ProblemError("method_not_allowed", "Only GET and HEAD.", headers=[(b"allow", b"GET, HEAD")])
             await respond(send, *render(problem, new_uuid()))
             return
         match scope["path"]:

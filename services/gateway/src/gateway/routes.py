@@ -12,7 +12,7 @@ TEMPLATES = (
     "/v1/import",
     "/v1/me",
 )
-METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 IMPORT = b"/v1/import"
 IMPORT_TIMES = 5
 """The body of an import may be this many times larger than others."""

@@ -19,6 +19,7 @@ CALLER = "todos.http.authentication"
 ROUTE = "todos.route"
 """The key of the route's template, where there is one."""
 
+_READS = frozenset({"GET", "HEAD"})
 _CLOSE = (b"connection", b"close")
 
 
@@ -67,7 +68,7 @@ class AuthenticationMiddleware:
                 body=body,
                 now=now,
             )
-            if scope["method"] != "GET":
+            if scope["method"] not in _READS:
                 self._replay.admit(identity.proof, identity.expires, now)
         except IdentityRefusedError as refused:
             self._refuse(refused.reason)

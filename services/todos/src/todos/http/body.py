@@ -14,6 +14,8 @@ from todos.domain.fields import SERVER_SET, TodoFields
 
 JSON = frozenset({b"application/json"})
 JSON_OR_MERGE_PATCH = JSON | {b"application/merge-patch+json"}
+_ACCEPT_PATCH = (b"accept-patch", b", ".join(sorted(JSON_OR_MERGE_PATCH)))
+"""RFC 5789 section 3.1."""
 MAX_FAULTS = 50
 
 _INT64_DIGITS = 20
@@ -67,7 +69,8 @@ def read_document(headers: Headers, body: bytes, media_types: frozenset[bytes]) 
     given = [value.partition(b";")[0].strip().lower() for name, value in headers if name == b"content-type"]
     if len(given) != 1 or given[0] not in media_types:
         wanted = " or ".join(sorted(kind.decode() for kind in media_types))
-        raise ProblemError("unsupported_media_type", f"The body has to be {wanted}.")
+        accepted = [_ACCEPT_PATCH] if media_types == JSON_OR_MERGE_PATCH else []
+        raise ProblemError("unsupported_media_type", f"The body has to be {wanted}.", headers=accepted)
     return parse_json(body)
 
 

@@ -111,13 +111,22 @@ def _array(items: Iterable[str]) -> str:
 def streamed(pieces: AsyncIterator[bytes], media_type: bytes, filename: str, request_id: str) -> Response:
     """200 with a document to keep (RFC 6266), as it comes."""
     response = StreamingResponse(pieces)
-    response.raw_headers = [
+    response.raw_headers = _headers_of_file(media_type, filename, request_id)
+    return response
+
+
+def streamed_head(media_type: bytes, filename: str, request_id: str) -> Response:
+    """What a HEAD has of `streamed`: no body, and no length, as that is not known ahead."""
+    return Answer(200, _headers_of_file(media_type, filename, request_id))
+
+
+def _headers_of_file(media_type: bytes, filename: str, request_id: str) -> list[tuple[bytes, bytes]]:
+    return [
         (b"content-type", media_type),
         (b"content-disposition", b'attachment; filename="%s"' % filename.encode()),
         (b"x-request-id", request_id.encode()),
         *_CACHING,
     ]
-    return response
 
 
 def no_content(request_id: str) -> Response:

@@ -20,10 +20,13 @@ from todos.store.stats import read_stats
 
 IF_MATCH, IF_NONE_MATCH = b"if-match", b"if-none-match"
 
+READ = ["GET", "HEAD"]
+"""HEAD is answered as GET is; the server leaves the body out (RFC 9110 section 9.3.2)."""
+
 router = APIRouter()
 
 
-@router.get("/v1/todos")
+@router.api_route("/v1/todos", methods=READ)
 async def list_todos(request: TodoRequest) -> Response:
     query = list_query(request.raw_query, request.caller.user_id)
     if_none_match = condition(request.raw_headers, IF_NONE_MATCH)
@@ -56,7 +59,7 @@ async def delete_todos(request: TodoRequest) -> Response:
     return responses.json({"affected": affected}, request.caller.request_id)
 
 
-@router.get("/v1/todos/{todo_id}")
+@router.api_route("/v1/todos/{todo_id}", methods=READ)
 async def get_todo(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     if_none_match = condition(request.raw_headers, IF_NONE_MATCH)
@@ -99,14 +102,14 @@ async def restore_todo(request: TodoRequest) -> Response:
     return responses.todo(row, request.raw_headers, request.caller.request_id)
 
 
-@router.get("/v1/changes")
+@router.api_route("/v1/changes", methods=READ)
 async def list_changes(request: TodoRequest) -> Response:
     query = changes_query(request.raw_query, request.caller.user_id)
     page = await read_changes(request.user_session, query)
     return responses.changes(page, request.caller.user_id, request.raw_headers, request.caller.request_id)
 
 
-@router.get("/v1/stats")
+@router.api_route("/v1/stats", methods=READ)
 async def get_stats(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     return responses.json(await read_stats(request.user_session), request.caller.request_id)
@@ -122,11 +125,22 @@ async def erase_me(request: TodoRequest) -> Response:
 @router.get("/v1/export")
 async def export_todos(request: TodoRequest) -> Response:
     filters, deleted = export_query(request.raw_query)
-    media_type, base = preferred(request.raw_headers, export.MEDIA_TYPES), responses.base_url(request.raw_headers)
-    document = export.open_format(media_type, base)
+    document = _export_document(request)
     found = await export.begun(export.batches(request.user_session, filters, deleted=deleted))
     pieces = export.written(found, document)
     return responses.streamed(pieces, document.media_type, document.filename, request.caller.request_id)
+
+
+@router.head("/v1/export")
+async def export_head(request: TodoRequest) -> Response:
+    export_query(request.raw_query)
+    document = _export_document(request)
+    return responses.streamed_head(document.media_type, document.filename, request.caller.request_id)
+
+
+def _export_document(request: TodoRequest) -> export.Format:
+    media_type = preferred(request.raw_headers, export.MEDIA_TYPES)
+    return export.open_format(media_type, responses.base_url(request.raw_headers))
 
 
 @router.post("/v1/import")
