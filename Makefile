@@ -6,7 +6,7 @@ override SUB := $(value SUB)
 export SUB
 BIN := .venv/bin
 
-.PHONY: help run token test test-external bench secrets images lint types lock format setup
+.PHONY: help run token test test-external bench secrets images lint types lock settings format setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -47,7 +47,10 @@ lint: setup ## style, import rules, and whether the requirement files are true
 types: setup ## mypy, strict
 	@$(BIN)/mypy
 
-format: setup ## write the code in its form
+settings: setup ## write docs/settings.md from the settings classes
+	@$(BIN)/python -m devtools.settings_page
+
+format: setup ## format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

@@ -22,7 +22,7 @@ from devtools.postgres import DATABASE, LocalPostgres
 from devtools.processes import LOOPBACK, Child, free_port, run_to_end, wait_until
 from devtools.token import fetch_token
 from devtools.valkey import LocalValkey
-from identity import Keyring
+from identity import Keyring, parse_key
 
 PROGRAMS = Path(sys.executable).parent
 HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ class Stage:
 
     @cached_property
     def keyring(self) -> Keyring:
-        return Keyring.parse(self.identity_keys)
+        return Keyring(dict([parse_key(self.identity_keys)]))
 
     @cached_property
     def tokens(self) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from identity import Keyring, sign
+from identity import Keyring, parse_key, sign
 from tests.pair import Pair
 
 JSON = {"Content-Type": "application/json"}
@@ -163,7 +163,7 @@ def signed_headers(
 ) -> list[tuple[bytes, bytes]]:
     """What the gateway would send, made with its key."""
     return sign(
-        Keyring.parse(pair.description["identity_keys"]),
+        Keyring(dict([parse_key(pair.description["identity_keys"])])),
         method=method,
         path=path.encode(),
         query=query.encode(),

@@ -2,7 +2,6 @@
 
 import json
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, cast
@@ -14,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import SecretStr
 
 from gateway import routes as gateway_routes
+from identity import Keyring
 from runtime.problems import STATUS
 from tests.contract import DOCUMENT, ELSEWHERE, FORMATS, Node, at, check_response, faults, operations, pointer
 from todos.app import create_app
@@ -197,7 +197,7 @@ def served_by_todos() -> set[tuple[str, str]]:
     """Method and path of every route of the todo service, its parameters without names."""
     settings = ServeSettings(
         database_url=SecretStr("postgresql://app@localhost/todos"),
-        identity_keys=SecretStr(f"test:{urlsafe_b64encode(bytes(range(32))).decode().rstrip('=')}"),
+        identity_keys=Keyring({"test": bytes(range(32))}),
     )
     app: Any = create_app(settings, cast(Database, None), Metrics())
     while not isinstance(app, FastAPI):

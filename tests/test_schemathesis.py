@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from requests.adapters import HTTPAdapter
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
-from identity import Keyring, sign
+from identity import Keyring, parse_key, sign
 from tests.contract import DOCUMENT, check_response
 from tests.pair import Pair, template_of
 
@@ -30,7 +30,7 @@ class Signing(HTTPAdapter):
 
     def __init__(self, keys: str, user: str) -> None:
         super().__init__()
-        self._keys = Keyring.parse(keys)
+        self._keys = Keyring(dict([parse_key(keys)]))
         self._user = user.encode()
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:

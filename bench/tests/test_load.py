@@ -5,9 +5,9 @@ import pytest
 from bench.load import Load, LoadError
 from bench.messages import NEW_TODO, TODOS, signed
 from devtools.processes import Child
-from identity import Keyring, verify
+from identity import Keyring, parse_key, verify
 
-KEYS = Keyring.parse("bench:" + "A" * 43)
+KEYS = Keyring(dict([parse_key("bench:" + "A" * 43)]))
 LINE = '{"requests": 100, "micros": 2000000, "p50_us": 310, "p99_us": 900, "refused": 0, "broken": 0}'
 
 

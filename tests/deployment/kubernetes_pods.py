@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.forward.upstream import IDLE_SECONDS
-from gateway.settings import Settings
+from gateway.settings import ServeSettings as GatewaySettings
 from runtime.serve import IN_FLIGHT_SECONDS
 from tests.deployment.kubernetes_manifests import (
     Manifests,
@@ -126,7 +126,7 @@ def resources(manifests: Manifests) -> Iterator[str]:
                 yield f"{one.title} asks for more than its limit"
             if one.kind == "Deployment" and one.app in IDLE_MIB:
                 idle = IDLE_MIB[one.app]
-                buffered = Settings.model_fields["max_buffered_bytes"].default / (1 << 20) * MIB_PER_BUFFERED
+                buffered = GatewaySettings.model_fields["max_buffered_bytes"].default / (1 << 20) * MIB_PER_BUFFERED
                 if request < idle or limit < idle + buffered:
                     yield f"{one.title} has less memory than it was measured to take"
 

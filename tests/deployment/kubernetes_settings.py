@@ -9,7 +9,7 @@ from unittest.mock import patch
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from gateway.settings import Settings
+from gateway.settings import ServeSettings as GatewaySettings
 from tests.deployment.kubernetes_manifests import (
     COMPOSE,
     VERSION,
@@ -22,7 +22,7 @@ from tests.deployment.kubernetes_manifests import (
 from todos.settings import MigrateSettings, PurgeSettings, ServeSettings
 
 SETTINGS: dict[tuple[str, ...], type[BaseSettings]] = {
-    ("gateway", "serve"): Settings,
+    ("gateway", "serve"): GatewaySettings,
     ("todos", "serve"): ServeSettings,
     ("todos", "migrate"): MigrateSettings,
     ("todos", "purge"): PurgeSettings,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.settings import Settings
+from gateway.settings import ServeSettings as GatewaySettings
 from runtime.serve import IN_FLIGHT_SECONDS
 from tests.deployment.composed import DOWN_SECONDS, UP_SECONDS, Composed, composed
 from tests.deployment.engine import ROOT, inspect, require_docker, run
@@ -211,7 +211,7 @@ def test_every_service_is_hardened_whatever_its_profile(drawn: Composed) -> None
 def test_a_service_is_given_only_settings_that_it_knows(drawn: Composed) -> None:
     services = drawn.plan("*")["services"]
     for name, kind in (
-        ("gateway", Settings),
+        ("gateway", GatewaySettings),
         ("todos", ServeSettings),
         ("migration", MigrateSettings),
         ("purge", PurgeSettings),
@@ -244,8 +244,10 @@ def test_ones_own_issuer_leaves_nothing_of_the_development_provider(drawn: Compo
     assert "idp.invalid" not in str([own, several])
 
 
-@pytest.mark.parametrize(("service", "kind"), [("gateway", Settings), ("todos", ServeSettings)])
-def test_the_grace_outlasts_the_drain(drawn: Composed, service: str, kind: type[Settings | ServeSettings]) -> None:
+@pytest.mark.parametrize(("service", "kind"), [("gateway", GatewaySettings), ("todos", ServeSettings)])
+def test_the_grace_outlasts_the_drain(
+    drawn: Composed, service: str, kind: type[GatewaySettings | ServeSettings]
+) -> None:
     seconds = float(drawn.plan()["services"][service]["stop_grace_period"].removesuffix("s"))
     assert seconds > kind.model_fields["drain_seconds"].default + IN_FLIGHT_SECONDS
 
@@ -254,7 +256,7 @@ def test_prometheus_scrapes_the_admin_ports_and_reads_the_rules(drawn: Composed)
     config = yaml.safe_load((ROOT / "deploy/compose/prometheus.yml").read_text())
     targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]}
     assert targets == {
-        "gateway": [f"gateway:{Settings.model_fields['admin_port'].default}"],
+        "gateway": [f"gateway:{GatewaySettings.model_fields['admin_port'].default}"],
         "todos": [f"todos:{ServeSettings.model_fields['admin_port'].default}"],
     }
     prometheus = drawn.plan("monitoring")["services"]["prometheus"]

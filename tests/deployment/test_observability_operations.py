@@ -48,6 +48,7 @@ class Operated:
             "GATEWAY_IDENTITY_KEYS": pair.description["identity_keys"],
             "GATEWAY_REDIS_URL": pair.description["redis_url"],
             "TODOS_DATABASE_URL": pair.description["database_url"],
+            "TODOS_IDENTITY_KEYS": pair.description["identity_keys"],
         }
 
     def lines(self, command: str, count: int) -> list[dict[str, Any]]:
@@ -84,7 +85,7 @@ def test_a_request_is_found_by_its_id_in_both_logs_with_the_fields_of_the_page(o
     (command,) = commands("Follow one request")
     gateway, todos = operated.lines(about(command, answer.headers["x-request-id"]), 2)
     assert (gateway["service"], gateway["logger"]) == ("gateway", "gateway.access")
-    assert (todos["service"], todos["logger"]) == ("todos", "todos.request")
+    assert (todos["service"], todos["logger"]) == ("todos", "todos.access")
     told = set(first_column("Follow one request"))
     assert (gateway.keys() | todos.keys()) - COMMON_FIELDS == told - {"auth_failure"}
     (digest,) = commands("Logs and metrics")
@@ -124,7 +125,9 @@ def test_a_token_is_read_without_sending_it_anywhere(operated: Operated) -> None
 def test_the_checks_say_that_all_is_well(operated: Operated) -> None:
     gateway, todos = commands("Install")
     assert operated.typed(gateway).startswith(f"settings: good\nkeys of {operated.pair.idp}: ")
-    assert operated.typed(todos) == "role and schema are in order\n"
+    database = urlsplit(operated.pair.description["database_url"])
+    in_order = f"database at {database.hostname}:{database.port}: role and schema are in order"
+    assert operated.typed(todos) == f"settings: good\n{in_order}\n"
 
 
 def test_revoking_counts_from_the_next_request_on(operated: Operated) -> None:
@@ -155,6 +158,7 @@ def test_a_new_identity_key_is_one_that_the_services_take(operated: Operated) ->
     ("command", "changes", "told"),
     [
         ("gateway serve", {"GATEWAY_ISSUER": ""}, "`GATEWAY_ISSUER: is required, unless GATEWAY_ISSUERS is set`"),
+        ("gateway check", {"GATEWAY_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "`entry 2 of GATEWAY_TRUSTED_PROXIES: …`"),
         ("gateway check", {"GATEWAY_ALLOW_HTTP_JWKS": "false"}, "`GATEWAY_ISSUER: must be https; …`"),
         ("todos check", {"TODOS_DATABASE_URL": "owner"}, "`refused to start: the role of TODOS_DATABASE_URL owns the"),
         ("todos check", {"TODOS_DATABASE_URL": "away"}, "`connection refused`"),

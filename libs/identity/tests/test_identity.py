@@ -12,7 +12,7 @@ from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity import IdentityRefusedError, Keyring, sign, verify
+from identity import IdentityRefusedError, Keyring, parse_key, sign, verify
 
 KEYS = Keyring({"k2": b"b" * 32, "k1": b"a" * 32})
 NOW = 1_800_000_000
@@ -208,27 +208,32 @@ def test_an_independent_library_verifies_what_we_sign() -> None:
         ":" + "A" * 43,
         "k 1:" + "A" * 43,
         "k1:***",
-        f"k1:{'A' * 43},k1:{'B' * 43}",
     ],
 )
 def test_unfit_keys_are_refused_without_being_shown(text: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
-        Keyring.parse(text)
+        parse_key(text)
     assert "c2hvcnQ" not in str(refused.value)
     assert "***" not in str(refused.value)
 
 
-def test_a_key_in_the_place_of_its_id_is_not_told() -> None:
+def test_a_key_in_the_place_of_its_id_is_not_shown() -> None:
     secret = "c2VjcmV0" * 6
-    for text in (f"{secret}:k1", f"{secret}:", f"k1:{'A' * 43},{secret}:k2"):
-        with pytest.raises(ValueError, match="entry") as refused:
-            Keyring.parse(text)
+    for text in (f"{secret}:k1", f"{secret}:", secret):
+        with pytest.raises(ValueError) as refused:  # noqa: PT011
+            parse_key(text)
         assert secret not in str(refused.value)
 
 
-def test_keys_are_read_in_order_padded_or_not() -> None:
+def test_a_keyring_takes_no_other_keys_than_those_that_can_be_read() -> None:
+    for keys in ({}, {"k1": b"a" * 31}, {"k 1": b"a" * 32}):
+        with pytest.raises(ValueError):  # noqa: PT011
+            Keyring(keys)
+
+
+def test_keys_are_kept_in_order_and_read_padded_or_not() -> None:
     encoded = base64.urlsafe_b64encode(b"\xff" * 32).decode()
-    keys = Keyring.parse(f"new:{encoded}, old:{'A' * 43}")
+    keys = Keyring(dict(map(parse_key, (f"new:{encoded}", f"old:{'A' * 43}"))))
     assert (keys.signing_kid, list(keys)) == ("new", ["new", "old"])
     assert keys["new"].digest(b"") == hmac.digest(b"\xff" * 32, b"", "sha256")
     assert encoded not in repr(keys)

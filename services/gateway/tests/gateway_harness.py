@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from devtools.testing.tokens import Signer, good_claims
 from gateway.clock import SYSTEM, Clock
-from gateway.settings import Settings
+from gateway.settings import ServeSettings
 from gateway.wiring import open_gateway
 from runtime.serve import Service, http_server, listen
 
@@ -113,7 +113,7 @@ def settings_of(provider: Provider, upstream: ScriptedServer, **changes: object)
 @contextlib.asynccontextmanager
 async def running_gateway(*, wait_for_keys: bool = True, clock: Clock = SYSTEM) -> AsyncIterator[Running]:
     """A gateway with the settings of the environment, on a free port of loopback."""
-    async with open_gateway(Settings(), clock) as service, _listening(service) as port:
+    async with open_gateway(ServeSettings(), clock) as service, _listening(service) as port:
         background = asyncio.create_task(service.background())
         try:
             if wait_for_keys:

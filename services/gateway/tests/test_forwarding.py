@@ -20,7 +20,7 @@ from gateway.forward.headers import for_upstream
 from gateway.forward.upstream import Upstream
 from gateway.forward.upstream_response import UpstreamResponse
 from gateway.upstream_errors import UpstreamError
-from identity import Keyring, verify
+from identity import Keyring, parse_key, verify
 from runtime.identifiers import is_canonical_uuid
 from runtime.problems import internal_error
 from strict_http import slow_client
@@ -36,7 +36,7 @@ def proven_user(request: Request) -> str:
     headers = [(name.encode(), value.encode()) for name, value in request.headers]
     created = int(request["signature-input"].partition("created=")[2].partition(";")[0])
     identity = verify(
-        Keyring.parse(IDENTITY_KEYS),
+        Keyring(dict([parse_key(IDENTITY_KEYS)])),
         method=request.method,
         path=path.encode(),
         query=query.encode(),

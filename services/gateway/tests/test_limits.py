@@ -22,7 +22,7 @@ from gateway.limits import gcra
 from gateway.limits.gcra import MICROSECONDS
 from gateway.limits.limiter import Limiter
 from gateway.limits.local_limits import REMEMBERED_KEYS, LocalLimits
-from gateway.limits.policy import Policy, parse_policies
+from gateway.limits.policy import Policy, parse_policy
 from gateway.limits.redis_command import LimitCheck
 from gateway.limits.redis_connection import Receiver
 from gateway.limits.redis_limits import (
@@ -139,11 +139,11 @@ def test_local_memory_is_bounded() -> None:
 
 @pytest.mark.parametrize(
     "text", ["", "user", "user=", "user=1", "user=1/60", "user=1/60m", "user=0/60s", "user=1/0s", "user=-1/60s",
-             "other=1/60s", "user=1/60s,user=2/60s", "user=1/60s,", "user=60000001/60s"],
+             "other=1/60s", "user=1/60s,user-write=2/60s", "user=60000001/60s"],
 )  # fmt: skip
 def test_an_unreadable_policy_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
-        parse_policies(text)
+        parse_policy(text)
 
 
 async def check(limits: RedisLimits, subject: str, policies: list[Policy]) -> list[gcra.Verdict]:

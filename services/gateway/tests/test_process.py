@@ -17,6 +17,7 @@ from gateway_harness import Provider, settings_of, until
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from devtools.valkey import LocalValkey
+from runtime.build import build_of
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
 
@@ -91,6 +92,15 @@ async def test_one_request_makes_one_line_that_names_no_user_and_no_token(
         everything = json.dumps(process.lines)
         for secret in (token, token.split(".")[2], "alice-in-logs", "secret-path", "secret-query", "A" * 43):
             assert secret not in everything
+
+
+async def test_the_first_line_and_a_metric_name_the_build(serve: Serve) -> None:
+    build = build_of("gateway")
+    async with serve() as process, httpx.AsyncClient(trust_env=False, base_url=process.admin_url) as client:
+        assert process.lines[0]["message"] == "starting"
+        assert build._asdict().items() <= process.lines[0].items()
+        metrics = (await client.get("/metrics")).text
+    assert f'gateway_build_info{{python="{build.python}",version="{build.version}"}} 1.0' in metrics
 
 
 async def test_the_admin_port_tells_health_and_metrics_and_nothing_else(serve: Serve, provider: Provider) -> None:
@@ -210,10 +220,3 @@ async def test_check_tells_whether_the_keys_can_be_had(provider: Provider, upstr
     await provider.server.stop()
     ended = await asyncio.to_thread(run, "check", **settings)
     assert (ended.returncode, ended.stderr) == (1, f"keys of {provider.issuer}: transport: ConnectError\n")
-
-
-def test_help_lists_the_commands() -> None:
-    ended = run("--help")
-    assert ended.returncode == 0
-    assert "serve" in ended.stdout
-    assert "check" in ended.stdout

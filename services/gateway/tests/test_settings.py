@@ -7,7 +7,7 @@ import pytest
 from gateway_harness import IDENTITY_KEYS
 
 from devtools.testing.tokens import Signer
-from gateway.settings import Settings
+from gateway.settings import ServeSettings
 from runtime.settings import load
 
 GOOD = {
@@ -18,10 +18,10 @@ GOOD = {
 }
 
 
-def loaded(monkeypatch: pytest.MonkeyPatch, **changes: str) -> Settings:
+def loaded(monkeypatch: pytest.MonkeyPatch, **changes: str) -> ServeSettings:
     for name, value in {**GOOD, **changes}.items():
         monkeypatch.setenv(name, value)
-    return load(Settings)
+    return load(ServeSettings)
 
 
 def faults(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **changes: str) -> list[str]:
@@ -60,7 +60,7 @@ def test_an_origin_is_taken_as_a_browser_writes_it(monkeypatch: pytest.MonkeyPat
     assert loaded(monkeypatch, GATEWAY_CORS_ORIGINS=origin).cors_origins == [origin]
 
 
-def test_everything_missing_is_told_at_once(
+def test_everything_missing_is_reported_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = faults(monkeypatch, capsys, **dict.fromkeys(GOOD, ""))
@@ -71,30 +71,15 @@ def test_everything_missing_is_told_at_once(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("GATEWAY_ALGORITHMS", "HS256"),
-        ("GATEWAY_ALGORITHMS", "none"),
         ("GATEWAY_ALGORITHMS", ","),
         ("GATEWAY_AUDIENCE", ","),
         ("GATEWAY_ISSUER", "not a URL"),
-        ("GATEWAY_CORS_ORIGINS", "*"),
-        ("GATEWAY_CORS_ORIGINS", "https://app.example.com/"),
-        ("GATEWAY_CORS_ORIGINS", "null"),
-        ("GATEWAY_CORS_ORIGINS", "https://*.example.com"),
-        ("GATEWAY_CORS_ORIGINS", "https://App.example.com"),
-        ("GATEWAY_CORS_ORIGINS", "https://app.example.com:443"),
-        ("GATEWAY_CORS_ORIGINS", "http://localhost:80"),
-        ("GATEWAY_CORS_ORIGINS", "capacitor:localhost"),
-        ("GATEWAY_CORS_ORIGINS", "file://"),
-        ("GATEWAY_CORS_ORIGINS", "https://user@app.example.com"),
-        ("GATEWAY_CORS_HEADERS", "*"),
-        ("GATEWAY_CORS_HEADERS", "X-App Version"),
-        ("GATEWAY_CORS_HEADERS", "X-App\r\nSet-Cookie"),
-        ("GATEWAY_TRUSTED_PROXIES", "proxy"),
-        ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8"),
-        ("GATEWAY_REQUIRED_SCOPES", "todos:read"),
-        ("GATEWAY_REQUIRED_SCOPES", 'read="'),
+        ("GATEWAY_ISSUER", "https://[id.example.com"),
         ("GATEWAY_JWKS_FILE", "/nowhere/jwks.json"),
         ("GATEWAY_ISSUERS", "[]"),
+        ("GATEWAY_ISSUERS", "{}"),
+        ("GATEWAY_ISSUERS", '[{"issuer": "https://id.example.com"'),
+        ("GATEWAY_ISSUERS", "[" * 100_000),
         ("GATEWAY_PORT", "70000"),
         ("GATEWAY_UPSTREAM_URL", "ftp://todos"),
         ("GATEWAY_UPSTREAM_URL", "http://todos:8001/base"),
@@ -105,7 +90,7 @@ def test_everything_missing_is_told_at_once(
         ("GATEWAY_REDIS_URL", "redis://[::1"),
         ("GATEWAY_REDIS_URL", "redis://redis?socket_timeout=long"),
         ("GATEWAY_REDIS_URL", "redis://redis?nonsense=1"),
-        ("GATEWAY_RATE_LIMITS", "user=many"),
+        ("GATEWAY_IDENTITY_KEYS", ","),
         ("GATEWAY_ON_REDIS_FAILURE", "maybe"),
         ("GATEWAY_REPLICAS_HINT", "0"),
         ("GATEWAY_MAX_BODY_BYTES", "0"),
@@ -113,12 +98,41 @@ def test_everything_missing_is_told_at_once(
         ("GATEWAY_DRAIN_SECONDS", "-1"),
     ],
 )
-def test_a_wrong_value_is_told_by_the_settings_name(
+def test_a_wrong_value_is_reported_by_the_settings_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
-    told = faults(monkeypatch, capsys, **{name: value})
-    assert told
-    assert all(line.startswith(name) for line in told)
+    [line] = faults(monkeypatch, capsys, **{name: value})
+    assert line.startswith(f"{name}: ")
+
+
+KEY = "A" * 43
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wrong"),
+    [
+        ("GATEWAY_ALGORITHMS", "HS256", [1]),
+        ("GATEWAY_ALGORITHMS", "RS256,none,HS256", [2, 3]),
+        ("GATEWAY_CORS_ORIGINS", "https://app.example.com,*,null", [2, 3]),
+        ("GATEWAY_CORS_ORIGINS", "https://app.example.com/,https://*.example.com,https://App.example.com", [1, 2, 3]),
+        ("GATEWAY_CORS_ORIGINS", "https://app.example.com:443,http://localhost:80,capacitor:localhost", [1, 2, 3]),
+        ("GATEWAY_CORS_ORIGINS", "file://,app://x,https://user@app.example.com", [1, 3]),
+        ("GATEWAY_CORS_HEADERS", "*,X-App,X-App Version,X-App\r\nSet-Cookie", [1, 3, 4]),
+        ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8,proxy,10.0.0.1/8", [2, 3]),
+        ("GATEWAY_REQUIRED_SCOPES", 'todos:read,write=todos:write,read="', [1, 3]),
+        ("GATEWAY_REQUIRED_SCOPES", "read=a,read=b", [2]),
+        ("GATEWAY_RATE_LIMITS", "user=many,user-write=1/1s,other=1/1s,user=0/1s,user-write=1/1s", [1, 3, 4, 5]),
+        ("GATEWAY_RATE_LIMITS", "user=60000001/60s", [1]),
+        ("GATEWAY_IDENTITY_KEYS", f"k1:{KEY},{KEY}:k2,{KEY},k3:c2hvcnQ,k 4:{KEY},k1:{KEY},k5:***", [2, 3, 4, 5, 6, 7]),
+    ],
+)
+def test_every_wrong_entry_of_a_list_is_reported_by_its_position_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, wrong: list[int]
+) -> None:
+    lines = faults(monkeypatch, capsys, **{name: value})
+    assert [line.partition(":")[0] for line in lines] == [f"entry {position} of {name}" for position in wrong]
+    entries = value.split(",")
+    assert [position for position in wrong for line in lines if entries[position - 1] in line.partition(": ")[2]] == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +165,7 @@ ONE = {"issuer": "https://one.example", "audience": "todos", "user_prefix": "one
 OTHER = {"issuer": "https://other.example", "audience": ["todos", "api"], "user_prefix": "other|"}
 
 
-def with_issuers(monkeypatch: pytest.MonkeyPatch, issuers: object, **changes: str) -> Settings:
+def with_issuers(monkeypatch: pytest.MonkeyPatch, issuers: object, **changes: str) -> ServeSettings:
     for name in ("GATEWAY_ISSUER", "GATEWAY_AUDIENCE"):
         monkeypatch.setenv(name, "")
     environment = {"GATEWAY_ISSUER": "", "GATEWAY_AUDIENCE": "", "GATEWAY_ISSUERS": json.dumps(issuers), **changes}
@@ -167,26 +181,27 @@ def test_several_issuers_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    "issuers",
+    ("issuers", "places"),
     [
-        [ONE, {**OTHER, "user_prefix": ""}],
-        [ONE, {**OTHER, "user_prefix": "one|x"}],
-        [ONE, {**OTHER, "user_prefix": "one|"}],
-        [ONE, {**ONE, "user_prefix": "other|"}],
-        [ONE, {**OTHER, "issuer": "http://other.example"}],
-        [ONE, {**OTHER, "algorithms": "HS256"}],
-        [{**ONE, "audiance": "todos"}],
-        [{"issuer": "https://one.example"}],
-        "https://one.example",
+        ([ONE, {**OTHER, "user_prefix": ""}], ["entry 2"]),
+        ([ONE, {**OTHER, "user_prefix": "one|x"}], ["entry 2"]),
+        ([{**ONE, "user_prefix": "one|x"}, {**OTHER, "user_prefix": "one|"}], ["entry 2"]),
+        ([ONE, {**OTHER, "user_prefix": "one|"}], ["entry 2"]),
+        ([ONE, {**ONE, "user_prefix": "other|"}], ["entry 2"]),
+        ([{**ONE, "issuer": "http://one.example"}, {**OTHER, "issuer": "other"}], ["entry 1", "entry 2"]),
+        ([ONE, {**OTHER, "algorithms": "RS256,HS256"}], ["entry 2 of algorithms of entry 2"]),
+        ([{**ONE, "audiance": "todos"}, {**OTHER, "audience": []}], ["audiance of entry 1", "audience of entry 2"]),
+        ([{"issuer": "https://one.example"}], ["audience of entry 1"]),
     ],
 )
-def test_issuers_whose_users_could_collide_or_that_are_wrong_are_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], issuers: object
+def test_issuers_whose_users_could_collide_or_that_are_wrong_are_refused_each_by_its_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], issuers: object, places: list[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         with_issuers(monkeypatch, issuers)
     assert stopped.value.code == 2
-    assert all(line.startswith("GATEWAY_ISSUERS") for line in capsys.readouterr().err.splitlines())
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [f"{place} of GATEWAY_ISSUERS" for place in places]
 
 
 def test_issuers_and_a_single_issuer_exclude_each_other(
@@ -208,8 +223,9 @@ def test_a_file_of_keys_is_admitted_as_the_providers_would_be(
     good = {"keys": [Signer().jwk()]}
     assert "is not JSON" in told_of("{")
     assert "{issuer: jwks}" in told_of([])
-    assert "no usable key" in told_of({"https://id.example.com": {"keys": []}})
-    assert "not trusted" in told_of({"https://evil.example": good})
+    of_file = "of GATEWAY_JWKS_FILE: "
+    assert told_of({"https://id.example.com": {"keys": []}}) == f"https://id.example.com {of_file}no usable key"
+    assert told_of({"https://evil.example": good}) == f"https://evil.example {of_file}is not a trusted issuer"
     (tmp_path / "jwks.json").write_text(json.dumps({"https://id.example.com": good}))
     settings = loaded(monkeypatch, GATEWAY_JWKS_FILE=str(tmp_path / "jwks.json"))
     assert set(settings.jwks_file["https://id.example.com"]) == {"k1"}

@@ -18,14 +18,14 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from devtools.postgres import LocalPostgres
-from identity import Keyring, sign
+from identity import Keyring, parse_key, sign
 from runtime.identifiers import new_uuid
 from todos.app import open_service
 from todos.schema.migrate import migrate
 from todos.settings import MigrateSettings, ServeSettings
 
 KEYS_TEXT = "k1:" + base64.urlsafe_b64encode(b"k" * 32).decode()
-KEYS = Keyring.parse(KEYS_TEXT)
+KEYS = Keyring(dict([parse_key(KEYS_TEXT)]))
 DATABASE = "todos_service"
 
 
@@ -95,7 +95,7 @@ async def running(database_url: str, *, wait: bool = True, **settings: Any) -> A
     """The service on a free port, in this process; `wait` until it is ready."""
     chosen = ServeSettings(
         database_url=SecretStr(database_url),
-        identity_keys=SecretStr(KEYS_TEXT),
+        identity_keys=KEYS,
         **{"pool_size": 4, **settings},
     )
     async with open_service(chosen) as service:

@@ -1,23 +1,14 @@
 """The console script."""
 
 import json
+import re
 import signal
 import subprocess
 
-import pytest
-
 from devtools.fixtures import Database
+from runtime.build import build_of
 from services.todos.tests.console import SCRIPT, environment, todos
 from services.todos.tests.serving import KEYS_TEXT, migrate_database
-from todos.cli import main
-
-
-@pytest.mark.parametrize("command", ["serve", "check", "migrate"])
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([command, "--help"])
-    assert ended.value.code == 0
-    assert "TODOS_DATABASE_URL" in capsys.readouterr().out
 
 
 def test_wrong_settings_are_told_all_at_once_and_never_shown() -> None:
@@ -25,9 +16,9 @@ def test_wrong_settings_are_told_all_at_once_and_never_shown() -> None:
     assert ended.returncode == 2
     assert [line.partition(":")[0] for line in sorted(ended.stderr.splitlines())] == [
         "TODOS_DATABASE_URL",
-        "TODOS_IDENTITY_KEYS",
         "TODOS_POOL_SIZE",
         "TODOS_PORT",
+        "entry 1 of TODOS_IDENTITY_KEYS",
     ]
     assert "5ecret" not in ended.stderr
     ended = todos("migrate", database_url="")
@@ -40,29 +31,33 @@ def test_wrong_settings_are_told_all_at_once_and_never_shown() -> None:
 
 def test_migrate_check_and_serve_from_an_empty_database_to_an_orderly_end(database: Database) -> None:
     app, owner = database.app_url, database.owner_url
-    assert todos("check", database_url=app).returncode == 1
+    assert todos("check", database_url=app, identity_keys=KEYS_TEXT).returncode == 1
     migrated = todos("migrate", database_url=app, migration_database_url=owner)
     assert (migrated.returncode, migrated.stderr) == (0, "")
     assert "brought from nothing to" in migrated.stdout
-    assert todos("check", database_url=app).returncode == 0
+    checked = todos("check", database_url=app, identity_keys=KEYS_TEXT)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert re.fullmatch(r"settings: good\ndatabase at 127.0.0.1:[0-9]+: role and schema are in order\n", checked.stdout)
     settings = environment(
         database_url=app, identity_keys=KEYS_TEXT, host="127.0.0.1", port="0", admin_port="0", drain_seconds="0"
     )
     with subprocess.Popen([SCRIPT, "serve"], env=settings, stdout=subprocess.PIPE, text=True) as serving:
         assert serving.stdout
-        messages = []
+        lines, messages = [], []
         for line in serving.stdout:
-            messages.append(json.loads(line)["message"])
-            if {"listening", "database ready"} == set(messages):
+            lines.append(json.loads(line))
+            messages.append(lines[-1]["message"])
+            if {"listening", "database ready"} <= set(messages):
                 serving.send_signal(signal.SIGTERM)
         assert serving.wait() == 0
-    assert messages[-1] == "stopped"
+    assert (messages[0], messages[-1]) == ("starting", "stopped")
+    assert build_of("todos")._asdict().items() <= lines[0].items()
 
 
 def test_serving_as_an_owner_ends_with_code_2_and_a_reason(database: Database) -> None:
     migrate_database(database.server, database.name)
     for url, reason in ((database.owner_url, "owns the table"), (database.superuser_url, "superuser")):
-        assert todos("check", database_url=url).returncode == 2
+        assert todos("check", database_url=url, identity_keys=KEYS_TEXT).returncode == 2
         ended = todos("serve", database_url=url, identity_keys=KEYS_TEXT, host="127.0.0.1", port="0", admin_port="0")
         assert ended.returncode == 2
         assert reason in ended.stdout

@@ -65,7 +65,6 @@ def test_the_serving_role_is_granted_the_tables_and_nothing_else(superuser: psyc
     assert found == [
         ("erasure", "SELECT UPDATE"),
         ("idempotency", everything),
-        ("seen_signature", everything),
         ("todo", everything),
         ("user_state", everything),
     ]

@@ -383,7 +383,7 @@ async def test_a_method_that_no_route_could_know_is_no_label(service: Running, a
 async def test_requests_are_counted_by_template_and_logged_without_the_user(
     service: Running, alice: Client, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO", "todos.request")
+    caplog.set_level("INFO", "todos.access")
     todo = await alice.create()
     await alice.get(path(todo))
     logs.flush()
@@ -391,7 +391,7 @@ async def test_requests_are_counted_by_template_and_logged_without_the_user(
     assert service.registry.get_sample_value("todos_requests_total", labels) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (fields,) = [line for line in lines if line["route"] == labels["route"]]
-    assert (fields["service"], fields["logger"], fields["message"]) == ("todos", "todos.request", "request")
+    assert (fields["service"], fields["logger"], fields["message"]) == ("todos", "todos.access", "request")
     assert (fields["method"], fields["status"]) == ("GET", 200)
     assert len(fields["user"]) == 16
     assert alice.user not in str(fields)

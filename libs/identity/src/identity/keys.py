@@ -4,7 +4,6 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping
-from typing import Self
 
 from identity.mac import Mac
 
@@ -19,39 +18,14 @@ class Keyring(Mapping[str, Mac]):
         """Take `keys`, at least one.
 
         Raises:
-            ValueError: there is no key, a key id is not 1 to 64 of `A-Z a-z 0-9 . _ -`, or a key is shorter
-                than 32 bytes. The message never holds key material.
+            ValueError: there is no key, or as `parse_key`.
         """
         if not keys:
-            raise ValueError("no key")
-        # report the position, not the id: if id and key were swapped, the id is the secret
-        for position, (kid, key) in enumerate(keys.items(), start=1):
-            if not _KID.fullmatch(kid):
-                raise ValueError(
-                    f"the id of entry {position} is not 1 to 64 letters, digits, dots, underscores, hyphens"
-                )
-            if len(key) < MINIMUM_BYTES:
-                raise ValueError(f"the key of entry {position} is shorter than {MINIMUM_BYTES} bytes")
+            raise ValueError("has no key")
+        for kid, key in keys.items():
+            _check(kid, key)
         self._keys = {kid: Mac(key) for kid, key in keys.items()}
         self.signing_kid, self.signing_key = next(iter(self._keys.items()))
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `kid:base64url[,kid:base64url…]`, base64url (RFC 4648 section 5) with or without padding.
-
-        Raises:
-            ValueError: as for the constructor, or an entry has no colon, is not base64url, or repeats a key
-                id. The message never holds key material.
-        """
-        keys: dict[str, bytes] = {}
-        for position, entry in enumerate(text.split(","), start=1):
-            kid, colon, encoded = entry.strip().partition(":")
-            if not colon:
-                raise ValueError(f"entry {position} is not kid:base64url")
-            if kid in keys:
-                raise ValueError(f"entry {position} repeats a key id")
-            keys[kid] = _decode(encoded.rstrip("="), position)
-        return cls(keys)
 
     def __getitem__(self, kid: str) -> Mac:
         return self._keys[kid]
@@ -66,8 +40,30 @@ class Keyring(Mapping[str, Mac]):
         return f"Keyring({', '.join(self._keys)})"
 
 
-def _decode(encoded: str, position: int) -> bytes:
+def parse_key(text: str) -> tuple[str, bytes]:
+    """Read `kid:base64url`, base64url (RFC 4648 section 5) with or without padding.
+
+    Raises:
+        ValueError: it is not of this form, the key id is not 1 to 64 of `A-Z a-z 0-9 . _ -`, or the key is shorter
+            than 32 bytes. The message quotes neither: where they were swapped, the id is the secret.
+    """
+    kid, colon, encoded = text.partition(":")
+    if not colon:
+        raise ValueError("is not of the form kid:base64url")
+    key = _decode(encoded.rstrip("="))
+    _check(kid, key)
+    return kid, key
+
+
+def _check(kid: str, key: bytes) -> None:
+    if not _KID.fullmatch(kid):
+        raise ValueError("has an id that is not 1 to 64 letters, digits, dots, underscores or hyphens")
+    if len(key) < MINIMUM_BYTES:
+        raise ValueError(f"has a key shorter than {MINIMUM_BYTES} bytes")
+
+
+def _decode(encoded: str) -> bytes:
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError(f"the key of entry {position} is not base64url") from None
+        raise ValueError("has a key that is not base64url") from None

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring as _quoted
 from typing import TypedDict, Unpack, override
 
-LEVELS = ("debug", "info", "warning", "error")
 BATCH_SECONDS = 0.1
 """How long a request's line may wait, to be written together with others."""
 
@@ -27,6 +26,7 @@ class Fields(TypedDict, total=False):
     keys: int
     method: str
     port: int
+    python: str
     reason: str
     request_id: str
     route: str
@@ -35,6 +35,7 @@ class Fields(TypedDict, total=False):
     status: int
     upstream_ms: float
     user: str
+    version: str
 
 
 def fields(**values: Unpack[Fields]) -> dict[str, Fields]:

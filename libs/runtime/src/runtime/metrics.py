@@ -10,12 +10,26 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import override
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from runtime.build import build_of
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """The upper bounds of every duration's buckets."""
+
+
+def service_registry(service: str) -> CollectorRegistry:
+    """A registry with what every service shows: its build, its process and the garbage collector."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, GCCollector):
+        collector(registry=registry)
+    Info(f"{service}_build", "The version that runs, and Python's.", registry=registry).info(
+        build_of(service)._asdict()
+    )
+    return registry
 
 
 class Counts(Collector):

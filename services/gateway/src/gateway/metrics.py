@@ -2,29 +2,18 @@
 
 from typing import get_args
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import Counter, Gauge
 
 from gateway.auth_errors import Reason as AuthFailure
 from gateway.upstream_errors import Reason as UpstreamFailure
-from runtime.metrics import Counts, Durations
+from runtime.metrics import Counts, Durations, service_registry
 
 
 class Metrics:
     """One registry and the metrics in it."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=registry)
+        self.registry = registry = service_registry("gateway")
         self.requests = Counts("gateway_requests_total", "Requests answered.", ["route", "method", "status"], registry)
         self.duration = Durations(
             "gateway_request_duration_seconds",

@@ -1,17 +1,14 @@
-"""Every setting of the gateway."""
+"""The settings of each command, from `GATEWAY_…`; durations are in seconds, sizes in bytes."""
 
 import json
 import re
 from ipaddress import ip_network
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     UrlConstraints,
@@ -19,19 +16,17 @@ from pydantic import (
     field_validator,
 )
 from pydantic.networks import AnyUrl
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
+from gateway.issuer_settings import HttpUrl, IssuerSettings
 from gateway.keys.jwks import Key, parse_jwks
 from gateway.limits.limiter import RedisFailure
-from gateway.limits.policy import Policy, parse_policies
+from gateway.limits.policy import Policy, parse_policy
 from gateway.limits.redis_limits import redis_client
 from gateway.proxies import Network
-from gateway.token.scopes import parse_scopes
-from identity import Keyring
-from runtime.settings import CommaList, Port
-
-type Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "EdDSA"]
-type LogLevel = Literal["debug", "info", "warning", "error"]
+from gateway.token.scopes import parse_scope
+from identity import Keyring, parse_key
+from runtime.settings import CommaList, ListenSettings, Port, named_entries, raise_entry_faults
 
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 _DEFAULT_PORTS = {("http", ":80"), ("https", ":443")}
@@ -51,16 +46,6 @@ def _without_path(url: AnyUrl) -> AnyUrl:
     return url
 
 
-HttpUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
-PlainHttpUrl = Annotated[HttpUrl, AfterValidator(_plain)]
-UpstreamUrl = Annotated[
-    AnyUrl,
-    UrlConstraints(allowed_schemes=["http"], host_required=True),
-    AfterValidator(_plain),
-    AfterValidator(_without_path),
-]
-
-
 def _redis(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("redis://", "rediss://")):
         raise ValueError("must start with redis:// or rediss://")
@@ -76,39 +61,26 @@ def _origin(origin: str) -> str:
     parts = _ORIGIN.fullmatch(origin)
     if parts is None or parts.groups() in _DEFAULT_PORTS:
         raise ValueError(
-            "each is an origin as a browser writes it: scheme://host[:port] in lower case, no path, no default port"
+            "is not an origin as a browser writes it: scheme://host[:port] in lower case, no path, no default port"
         )
     return origin
 
 
 def _field_name(name: str) -> str:
     if not _FIELD_NAME.fullmatch(name):
-        raise ValueError("each is the name of a header")
+        raise ValueError("is not the name of a header")
     return name
 
 
 def _network(text: str) -> Network:
-    return ip_network(text)
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ValueError("is not a network such as 10.0.0.0/8, with no bit set behind the prefix") from None
 
 
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
-Origin = Annotated[str, AfterValidator(_origin)]
-FieldName = Annotated[str, AfterValidator(_field_name)]
-Audiences = Annotated[list[str], NoDecode, CommaList, Field(min_length=1)]
-Algorithms = Annotated[list[Algorithm], NoDecode, CommaList, Field(min_length=1)]
-TrustedNetwork = Annotated[Network, BeforeValidator(_network)]
-
-
-def _keyring(value: object) -> object:
-    return Keyring.parse(value) if isinstance(value, str) else value
-
-
-def _policies(value: object) -> object:
-    return parse_policies(value) if isinstance(value, str) else value
-
-
-def _scopes(value: object) -> object:
-    return parse_scopes(value) if isinstance(value, str) else value
+def _keyring(keys: object) -> object:
+    return Keyring(keys) if isinstance(keys, dict) else keys
 
 
 def _jwks_file(value: object) -> object:
@@ -118,143 +90,112 @@ def _jwks_file(value: object) -> object:
         document = json.loads(Path(value).read_bytes())
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(document, dict):
         raise ValueError("is not of the form {issuer: jwks}")  # noqa: TRY004 - pydantic takes ValueError for a fault
-    return {issuer: parse_jwks(jwks) for issuer, jwks in document.items()}
+    admitted: dict[str, dict[str, Key]] = {}
+    faults: list[tuple[str, str]] = []
+    for issuer, jwks in document.items():
+        try:
+            admitted[issuer] = parse_jwks(jwks)
+        except ValueError as error:
+            faults.append((issuer, str(error)))
+    raise_entry_faults(faults)
+    return admitted
 
 
-class Issuer(BaseModel):
-    """One identity provider whose tokens are accepted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    issuer: Annotated[str, Field(min_length=1)]
-    audience: Audiences
-    user_claim: Annotated[str, Field(min_length=1)] = "sub"
-    user_prefix: Annotated[str, Field(pattern=r"^[\x21-\x7e]{0,64}$")] = ""
-    jwks_url: HttpUrl | None = None
-    algorithms: Algorithms = ["RS256"]
-
-    @property
-    def keys_origin(self) -> str:
-        """The URL that the keys are found from."""
-        return str(self.jwks_url) if self.jwks_url else self.issuer
+PlainHttpUrl = Annotated[HttpUrl, AfterValidator(_plain)]
+UpstreamUrl = Annotated[
+    AnyUrl,
+    UrlConstraints(allowed_schemes=["http"], host_required=True),
+    AfterValidator(_plain),
+    AfterValidator(_without_path),
+]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis), Field(examples=["rediss://:password@redis.example.com:6379/0"])]
+Origin = Annotated[str, AfterValidator(_origin)]
+FieldName = Annotated[str, AfterValidator(_field_name)]
+TrustedNetwork = Annotated[Network, BeforeValidator(_network)]
 
 
-_FAULTY = object()
-"""Sentinel: the setting failed its own validation, which is reported separately."""
+class RevokeSettings(IssuerSettings):
+    """What `gateway revoke` reads."""
+
+    redis_url: RedisUrl
+    """The Redis or Valkey that the gateways share, by `redis://` or, over TLS, `rediss://`."""
 
 
-def _told_apart(issuers: list[Issuer] | None) -> list[Issuer] | None:
-    if issuers is None:
-        return None
-    if not issuers:
-        raise ValueError("is empty")
-    if len({issuer.issuer for issuer in issuers}) < len(issuers):
-        raise ValueError("names an issuer twice")
-    prefixes = sorted(issuer.user_prefix for issuer in issuers)
-    if any(later.startswith(earlier) for earlier, later in pairwise(prefixes)):
-        raise ValueError("has a user_prefix that begins with another: two users could be taken for one")
-    return issuers
+class ServeSettings(ListenSettings, IssuerSettings):
+    """What `gateway serve` and `gateway check` read."""
 
-
-class Settings(BaseSettings):
-    """Read from `GATEWAY_…`; durations are in seconds, sizes in bytes."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="GATEWAY_", env_ignore_empty=True, frozen=True, arbitrary_types_allowed=True
-    )
-
-    host: str = "0.0.0.0"
     port: Port = 8000
+    """The port for requests of clients; 0 takes any free one, which is logged."""
     admin_port: Port = 9000
+    """The port for health and metrics; never route it from outside."""
+    keepalive_seconds: Annotated[int, Field(gt=0)] = 75
+    """Seconds to keep an idle client connection; longer than whatever is in front keeps it."""
 
-    # a setting that later ones are checked against comes first, so that all faults are reported at once
-    allow_http_jwks: bool = False
-    issuers: Annotated[list[Issuer] | None, AfterValidator(_told_apart)] = None
-    jwks_url: HttpUrl | None = None
-    issuer: Annotated[str | None, Field(validate_default=True)] = None
-    audience: Annotated[Audiences | None, NoDecode, CommaList, Field(validate_default=True)] = None
-    user_claim: str | None = None
-    algorithms: Annotated[Algorithms | None, NoDecode, CommaList] = None
-    jwks_file: Annotated[dict[str, dict[str, Key]], NoDecode, BeforeValidator(_jwks_file)] = {}
-    token_max_lifetime: Annotated[int, Field(gt=0)] = 24 * 3600
-    required_scopes: Annotated[dict[str, str], NoDecode, BeforeValidator(_scopes)] = {}
+    jwks_file: Annotated[dict[str, dict[str, Key]], NoDecode, BeforeValidator(_jwks_file)] = Field(
+        default_factory=dict, examples=["/etc/gateway/jwks.json"]
+    )
+    """A file `{issuer: jwks}` of keys to start with while a provider cannot be reached."""
+    required_scopes: Annotated[dict[str, str], NoDecode, named_entries(parse_scope)] = Field(
+        default_factory=dict, examples=["read=todos:read,write=todos:write"]
+    )
+    """The scope that a token needs to read, and to write."""
 
-    public_url: PlainHttpUrl | None = None
-    cors_origins: Annotated[list[Origin], NoDecode, CommaList] = []
-    cors_headers: Annotated[list[FieldName], NoDecode, CommaList] = []
-    trusted_proxies: Annotated[list[TrustedNetwork], NoDecode, CommaList] = []
-    upstream_url: UpstreamUrl
+    upstream_url: Annotated[UpstreamUrl, Field(examples=["http://todos:8001"])]
+    """The todo service."""
     upstream_timeout: Annotated[float, Field(gt=0)] = 10
-    identity_keys: Annotated[Keyring, NoDecode, BeforeValidator(_keyring)]
+    """Seconds to the first byte of its response, then between bytes."""
+    identity_keys: Annotated[
+        Keyring, NoDecode, BeforeValidator(_keyring), named_entries(parse_key), Field(examples=["k1:…,k2:…"])
+    ]
+    """The keys shared with todos, as `id:key` with at least 32 bytes in base64url; the first signs."""
+    public_url: Annotated[PlainHttpUrl | None, Field(examples=["https://api.example.com"])] = None
+    """What the `url` of a todo starts with; where it is not set, what the client called."""
+    cors_origins: Annotated[list[Origin], NoDecode, CommaList] = Field(
+        default_factory=list, examples=["https://app.example.com,capacitor://localhost"]
+    )
+    """The origins whose pages may call, as a comma list, as a browser writes them."""
+    cors_headers: Annotated[list[FieldName], NoDecode, CommaList] = Field(
+        default_factory=list, examples=["X-App-Version"]
+    )
+    """The request headers that those pages may send, as a comma list, beside the contract's and those of tracing."""
+    trusted_proxies: Annotated[list[TrustedNetwork], NoDecode, CommaList] = Field(
+        default_factory=list, examples=["10.0.0.0/8,192.168.0.0/16"]
+    )
+    """The networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, or their `Forwarded` where there is no
+    `X-Forwarded-For`; a comma list."""
 
     redis_url: RedisUrl | None = None
-    rate_limits: Annotated[dict[str, Policy], NoDecode, BeforeValidator(_policies), Field(validate_default=True)] = (
-        "user=600/60s,user-write=120/60s,auth-failure=30/60s"  # type: ignore[assignment]  # read as from outside
-    )
+    """The Redis or Valkey that the gateways share, by `redis://` or, over TLS, `rediss://`; without it, limits hold for
+    each process alone."""
+    rate_limits: Annotated[
+        dict[str, Policy],
+        NoDecode,
+        named_entries(parse_policy),
+        Field(validate_default=True, examples=["user=600/60s,user-write=120/60s,auth-failure=30/60s"]),
+    ] = "user=600/60s,user-write=120/60s,auth-failure=30/60s"  # type: ignore[assignment]  # read as from outside
+    """Requests of each user, writes of each user, and failed authentications of each client address, as
+    `name=limit/seconds`; what is left out is not limited."""
     on_redis_failure: RedisFailure = "local"
+    """What happens while Redis cannot be reached: each process limits by itself, nothing is limited, or every request
+    is refused."""
     replicas_hint: Annotated[int, Field(ge=1)] = 1
+    """By how much the limits are divided while each process limits by itself."""
 
     max_body_bytes: Annotated[int, Field(gt=0)] = 1 << 20
+    """Bytes of a request's body, 1 MiB; an import may have five times as many."""
     max_buffered_bytes: Annotated[int, Field(gt=0)] = 128 << 20
+    """Bytes of all bodies together, 128 MiB; beyond that 503."""
     max_in_flight: Annotated[int, Field(gt=0)] = 512
-
-    log_level: LogLevel = "info"
-    drain_seconds: Annotated[float, Field(ge=0)] = 5
-    keepalive_seconds: Annotated[int, Field(gt=0)] = 75
-
-    @property
-    def trusted_issuers(self) -> list[Issuer]:
-        """`GATEWAY_ISSUERS`, or the one issuer of the single settings."""
-        if self.issuers is not None:
-            return self.issuers
-        assert self.issuer is not None  # noqa: S101 - checked when the settings were read
-        assert self.audience is not None  # noqa: S101
-        return [
-            Issuer(
-                issuer=self.issuer,
-                audience=self.audience,
-                user_claim=self.user_claim or "sub",
-                jwks_url=self.jwks_url,
-                algorithms=self.algorithms or ["RS256"],
-            )
-        ]
-
-    @field_validator("issuer", "audience", "user_claim", "jwks_url", "algorithms")
-    @classmethod
-    def _one_way_to_name_issuers(cls, value: object, info: ValidationInfo) -> object:
-        issuers = info.data.get("issuers", _FAULTY)
-        if value is not None and isinstance(issuers, list):
-            raise ValueError("cannot be set beside GATEWAY_ISSUERS")
-        if value is None and issuers is None and info.field_name in ("issuer", "audience"):
-            raise ValueError("is required, unless GATEWAY_ISSUERS is set")
-        return value
-
-    @field_validator("issuers", "issuer", "jwks_url")
-    @classmethod
-    def _keys_come_over_https(cls, value: object, info: ValidationInfo) -> object:
-        if isinstance(value, list):
-            origins = [issuer.keys_origin for issuer in value]
-        elif value is None or (info.field_name == "issuer" and info.data.get("jwks_url", _FAULTY) is not None):
-            origins = []
-        else:
-            origins = [str(value)]
-        for origin in origins:
-            if not origin.startswith(("https://", "http://")):
-                raise ValueError("is no URL: where an issuer is none, a JWKS URL must say where its keys are")
-            if origin.startswith("http://") and not info.data.get("allow_http_jwks", _FAULTY):
-                raise ValueError("must be https; http takes GATEWAY_ALLOW_HTTP_JWKS=true, for local stacks alone")
-        return value
+    """Requests at the todo service at once; beyond that 503."""
 
     @field_validator("jwks_file")
     @classmethod
     def _the_file_names_trusted_issuers(cls, value: dict[str, object], info: ValidationInfo) -> object:
         issuers = info.data.get("issuers")
         trusted = {issuer.issuer for issuer in issuers} if issuers else {info.data.get("issuer")}
-        unknown = value.keys() - trusted
-        if unknown:
-            raise ValueError(f"names issuers that are not trusted: {', '.join(sorted(unknown))}")
+        raise_entry_faults((issuer, "is not a trusted issuer") for issuer in value if issuer not in trusted)
         return value

@@ -1,6 +1,7 @@
 """The gateway put together from its settings."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
 from gateway.forward.forwarder import Forwarder
 from gateway.forward.upstream import Upstream
+from gateway.issuer_settings import Issuer
 from gateway.keys.jwks_cache import JwksCache
 from gateway.keys.jwks_fetch import JwksFetcher
 from gateway.limits.limiter import Limiter
@@ -21,14 +23,16 @@ from gateway.limits.redis_limits import RedisLimits
 from gateway.limits.revocation import RevocationMemory
 from gateway.metrics import Metrics
 from gateway.proxies import TrustedProxies
-from gateway.settings import Issuer, Settings
+from gateway.settings import ServeSettings
 from gateway.token.claims import Rules
 from gateway.token.verifier import TokenVerifier, TrustedIssuer
 from runtime.serve import Service
 
+log = logging.getLogger("gateway.limits")
+
 
 @asynccontextmanager
-async def open_gateway(settings: Settings, clock: Clock = SYSTEM) -> AsyncIterator[Service]:
+async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncIterator[Service]:
     """Everything the gateway holds while it serves; closed at the end."""
     metrics = Metrics()
     metrics.in_flight_limit.set(settings.max_in_flight)
@@ -73,7 +77,7 @@ def jwks_fetcher(client: httpx.AsyncClient, issuer: Issuer, *, allow_http: bool)
 
 
 def _trusted(
-    issuer: Issuer, client: httpx.AsyncClient, settings: Settings, metrics: Metrics, clock: Clock
+    issuer: Issuer, client: httpx.AsyncClient, settings: ServeSettings, metrics: Metrics, clock: Clock
 ) -> TrustedIssuer:
     fetcher = jwks_fetcher(client, issuer, allow_http=settings.allow_http_jwks)
     keys = JwksCache(fetcher, issuer.issuer, metrics, clock)
@@ -89,16 +93,17 @@ def _trusted(
     return TrustedIssuer(keys, rules, frozenset(issuer.algorithms))
 
 
-def _shared_limits(settings: Settings, metrics: Metrics) -> RedisLimits | None:
+def _shared_limits(settings: ServeSettings, metrics: Metrics) -> RedisLimits | None:
     metrics.ratelimit_degraded.set(1)
     if settings.redis_url is None:
+        log.warning("no GATEWAY_REDIS_URL: limits hold for each process alone")
         return None
     return RedisLimits(
         settings.redis_url.get_secret_value(), lambda available: metrics.ratelimit_degraded.set(not available)
     )
 
 
-def _limiter(settings: Settings, shared: RedisLimits | None, metrics: Metrics) -> Limiter:
+def _limiter(settings: ServeSettings, shared: RedisLimits | None, metrics: Metrics) -> Limiter:
     return Limiter(
         settings.rate_limits,
         shared,
@@ -109,13 +114,13 @@ def _limiter(settings: Settings, shared: RedisLimits | None, metrics: Metrics) -
     )
 
 
-def _upstream(settings: Settings, metrics: Metrics) -> Upstream:
+def _upstream(settings: ServeSettings, metrics: Metrics) -> Upstream:
     url = settings.upstream_url
     host = (url.host or "").strip("[]")
     return Upstream(host, url.port or 80, settings.upstream_timeout, metrics.upstream_connections.set)
 
 
-def _forwarder(settings: Settings, upstream: Upstream, metrics: Metrics) -> Forwarder:
+def _forwarder(settings: ServeSettings, upstream: Upstream, metrics: Metrics) -> Forwarder:
     return Forwarder(
         upstream,
         settings.identity_keys,

@@ -2,11 +2,9 @@
 
 import functools
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.process_collector import ProcessCollector
+from prometheus_client import Counter, Gauge
 
-from runtime.metrics import Counts, Durations
+from runtime.metrics import Counts, Durations, service_registry
 from todos.database.pool import Database
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
@@ -17,9 +15,7 @@ class Metrics:
     """What one process counts."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        self.registry = service_registry("todos")
         self.requests = Counts(
             "todos_requests_total", "Requests answered", ["route", "method", "status"], self.registry
         )

@@ -30,27 +30,20 @@ class Policy:
         return b'"%b";q=%d;w=%d' % (self.label, self.limit, self.window)
 
 
-def parse_policies(text: str) -> dict[str, Policy]:
-    """Read `name=limit/window` with the window in seconds, comma separated: `user=600/60s,user-write=120/60s`.
-
-    A policy that is not named does not apply.
+def parse_policy(text: str) -> tuple[str, Policy]:
+    """Read `name=limit/window` with the window in seconds, as `user=600/60s`; returns the name and the policy.
 
     Raises:
-        ValueError: an entry is not of this form, is unknown or repeated, or has a zero.
+        ValueError: it is not of this form, unknown, has a zero, or is more than 1 000 000 a second.
     """
-    policies: dict[str, Policy] = {}
-    for entry in (part.strip() for part in text.split(",")):
-        match = _ENTRY.fullmatch(entry)
-        if match is None:
-            raise ValueError(f"{entry!r} is not of the form name=600/60s")
-        name, limit, window = match["name"], int(match["limit"]), int(match["window"])
-        if name not in NAMES:
-            raise ValueError(f"{name!r} is none of {', '.join(NAMES)}")
-        if name in policies:
-            raise ValueError(f"{name!r} comes twice")
-        if not limit or not window:
-            raise ValueError(f"{name!r} has a zero")
-        if limit > window * MAX_PER_SECOND:
-            raise ValueError(f"{name!r} is more than {MAX_PER_SECOND} a second")
-        policies[name] = Policy(name, limit, window)
-    return policies
+    match = _ENTRY.fullmatch(text)
+    if match is None:
+        raise ValueError("is not of the form name=600/60s")
+    name, limit, window = match["name"], int(match["limit"]), int(match["window"])
+    if name not in NAMES:
+        raise ValueError(f"has a name that is none of {', '.join(NAMES)}")
+    if not limit or not window:
+        raise ValueError("has a zero")
+    if limit > window * MAX_PER_SECOND:
+        raise ValueError(f"is more than {MAX_PER_SECOND} a second")
+    return name, Policy(name, limit, window)

@@ -11,21 +11,16 @@ READ, WRITE = "read", "write"
 _ENTRY = re.compile(r"(?P<access>read|write)=(?P<scope>[\x21\x23-\x5b\x5d-\x7e]+)")
 
 
-def parse_scopes(text: str) -> dict[str, str]:
-    """Read `read=todos:read,write=todos:write`; a scope-token is as in RFC 6749 section 3.3.
+def parse_scope(text: str) -> tuple[str, str]:
+    """Read `read=todos:read` or `write=…`; a scope-token is as in RFC 6749 section 3.3.
 
     Raises:
-        ValueError: an entry is not of this form, or comes twice.
+        ValueError: it is not of this form.
     """
-    scopes: dict[str, str] = {}
-    for entry in (part.strip() for part in text.split(",")):
-        match = _ENTRY.fullmatch(entry)
-        if match is None:
-            raise ValueError(f"{entry!r} is not of the form read=scope or write=scope")
-        if match["access"] in scopes:
-            raise ValueError(f"{match['access']!r} comes twice")
-        scopes[match["access"]] = match["scope"]
-    return scopes
+    match = _ENTRY.fullmatch(text)
+    if match is None:
+        raise ValueError("is not of the form read=scope or write=scope")
+    return match["access"], match["scope"]
 
 
 def check_scope(required: Mapping[str, str], bearer: Bearer, method: str) -> None:

@@ -15,7 +15,7 @@ UNROUTED = "unrouted"
 CLIENT_LEFT = 499
 """The status label of a request whose client left before the answer."""
 
-log = logging.getLogger("todos.request")
+log = logging.getLogger("todos.access")
 requests = RequestLog("todos", log)
 
 

@@ -1,0 +1,147 @@
+"""The settings that say whose tokens are accepted; every command reads them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, UrlConstraints, ValidationInfo, field_validator
+from pydantic.networks import AnyUrl
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from runtime.settings import CommaList, Json, Settings, raise_entry_faults
+
+type Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "EdDSA"]
+
+HttpUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
+Audiences = Annotated[list[str], NoDecode, CommaList, Field(min_length=1)]
+Algorithms = Annotated[list[Algorithm], NoDecode, CommaList, Field(min_length=1)]
+
+_FAULTY = object()
+"""Sentinel: the setting failed its own validation, which is reported separately."""
+
+
+class Issuer(BaseModel):
+    """One identity provider whose tokens are accepted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: Annotated[str, Field(min_length=1)]
+    audience: Audiences
+    user_claim: Annotated[str, Field(min_length=1)] = "sub"
+    user_prefix: Annotated[str, Field(pattern=r"^[\x21-\x7e]{0,64}$")] = ""
+    jwks_url: HttpUrl | None = None
+    algorithms: Algorithms = ["RS256"]
+
+    @property
+    def keys_origin(self) -> str:
+        """The URL that the keys are found from."""
+        return str(self.jwks_url) if self.jwks_url else self.issuer
+
+
+class IssuerSettings(Settings):
+    """One issuer, or several."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_")
+
+    # a setting that later ones are checked against comes first, so that all faults are reported at once
+    allow_http_jwks: bool = False
+    """Whether keys may be fetched over http, for local stacks alone."""
+    issuers: Annotated[
+        list[Issuer] | None,
+        NoDecode,
+        Json,
+        Field(examples=['[{"issuer": "https://id.example.com", "audience": "todos", "user_prefix": "example:"}]']),
+    ] = None
+    """Several issuers, as a JSON list, instead of the five settings below. An entry has the members `issuer`,
+    `audience`, `jwks_url`, `algorithms`, `user_claim`, and `user_prefix`, which keeps the users of issuers apart."""
+    jwks_url: Annotated[HttpUrl | None, Field(examples=["https://id.example.com/jwks.json"])] = None
+    """Where the issuer's keys are; found by OpenID Connect discovery where it is not set."""
+    issuer: Annotated[str | None, Field(validate_default=True, examples=["https://id.example.com"])] = None
+    """The `iss` of tokens, to the letter. Required, unless `GATEWAY_ISSUERS` is set."""
+    audience: Annotated[
+        Audiences | None, NoDecode, CommaList, Field(validate_default=True, examples=["todos", "todos,api"])
+    ] = None
+    """The `aud` of tokens, or a comma list of which one must match. Required, unless `GATEWAY_ISSUERS` is set."""
+    user_claim: Annotated[str | None, Field(examples=["user_id"])] = None
+    """The claim that holds the user id; `sub` where it is not set."""
+    algorithms: Annotated[Algorithms | None, NoDecode, CommaList, Field(examples=["RS256,EdDSA"])] = None
+    """The algorithms that tokens may be signed with, out of RS256, RS384, RS512, PS256, PS384, PS512, ES256 and EdDSA;
+    RS256 where it is not set. Better Auth signs with EdDSA unless configured otherwise."""
+
+    token_max_lifetime: Annotated[int, Field(gt=0)] = 24 * 3600
+    """Seconds from `iat`, or without it from now, to `exp`; a revocation is kept for as long."""
+
+    @property
+    def trusted_issuers(self) -> list[Issuer]:
+        """`GATEWAY_ISSUERS`, or the one issuer of the single settings."""
+        if self.issuers is not None:
+            return self.issuers
+        assert self.issuer is not None  # noqa: S101 - checked when the settings were read
+        assert self.audience is not None  # noqa: S101
+        return [
+            Issuer(
+                issuer=self.issuer,
+                audience=self.audience,
+                user_claim=self.user_claim or "sub",
+                jwks_url=self.jwks_url,
+                algorithms=self.algorithms or ["RS256"],
+            )
+        ]
+
+    @field_validator("issuers")
+    @classmethod
+    def _issuers_fit_together(cls, issuers: list[Issuer] | None, info: ValidationInfo) -> list[Issuer] | None:
+        if issuers == []:
+            raise ValueError("is empty")
+        allow_http = bool(info.data.get("allow_http_jwks", _FAULTY))
+        raise_entry_faults(
+            (position, fault)
+            for position, issuer in enumerate(issuers or [])
+            for fault in _faults(issuer, (issuers or [])[:position], allow_http=allow_http)
+        )
+        return issuers
+
+    @field_validator("issuer", "audience", "user_claim", "jwks_url", "algorithms")
+    @classmethod
+    def _one_way_to_name_issuers(cls, value: object, info: ValidationInfo) -> object:
+        issuers = info.data.get("issuers", _FAULTY)
+        if value is not None and isinstance(issuers, list):
+            raise ValueError("cannot be set beside GATEWAY_ISSUERS")
+        if value is None and issuers is None and info.field_name in ("issuer", "audience"):
+            raise ValueError("is required, unless GATEWAY_ISSUERS is set")
+        return value
+
+    @field_validator("issuer", "jwks_url")
+    @classmethod
+    def _keys_come_over_https(cls, value: object, info: ValidationInfo) -> object:
+        begins_elsewhere = info.field_name == "issuer" and info.data.get("jwks_url", _FAULTY) is not None
+        if value is None or begins_elsewhere:
+            return value
+        fault = _url_fault(str(value), allow_http=bool(info.data.get("allow_http_jwks", _FAULTY)))
+        if fault is not None:
+            raise ValueError(fault)
+        return value
+
+
+def _faults(issuer: Issuer, earlier: Sequence[Issuer], *, allow_http: bool) -> Iterator[str]:
+    fault = _url_fault(issuer.keys_origin, allow_http=allow_http)
+    if fault is not None:
+        yield fault
+    if any(other.issuer == issuer.issuer for other in earlier):
+        yield "names the issuer of an earlier entry"
+    prefix = issuer.user_prefix
+    if any(prefix.startswith(other.user_prefix) or other.user_prefix.startswith(prefix) for other in earlier):
+        yield "has a user_prefix that begins like an earlier entry's: two users could be taken for one"
+
+
+def _url_fault(url: str, *, allow_http: bool) -> str | None:
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        return "is not a URL: for such an issuer, a JWKS URL must say where its keys are"
+    if url.startswith("http://") and not allow_http:
+        return "must be https; http takes GATEWAY_ALLOW_HTTP_JWKS=true, for local stacks alone"
+    return None
