@@ -1,16 +1,20 @@
 """Nothing is answered to a caller that the gateway did not sign for."""
 
 import asyncio
+import json
 import socket
 import time
 from typing import Any
+from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from identity import Keyring, sign
-from services.todos.tests.serving import KEYS, Client, Running
+from services.todos.tests.serving import KEYS, Client, Running, running
 from todos.http.authentication import MAX_BODY_BYTES
+from todos.schema.limits import QUOTA
 
 TODO = b'{"title": "x"}'
 JSON = {"content-type": "application/json"}
@@ -23,7 +27,7 @@ def headers_for(**changes: Any) -> list[tuple[bytes, bytes]]:
         "path": b"/v1/todos",
         "query": b"",
         "user_id": b"alice",
-        "request_id": b"0192f7c0-0000-7000-8000-000000000000",
+        "request_id": str(uuid4()).encode(),
         "body": TODO,
         "now": int(time.time()),
         **changes,
@@ -106,6 +110,54 @@ async def test_of_equal_writes_at_the_same_time_one_is_taken(service: Running) -
     headers = headers_for(request_id=b"0192f7c0-0000-7000-8000-000000000001")
     answers = await asyncio.gather(*(post(service, headers) for _ in range(8)))
     assert sorted(answer.status_code for answer in answers) == [201] + [401] * 7
+
+
+async def test_a_write_is_taken_once_by_all_replicas_and_through_restarts(service: Running, database_url: str) -> None:
+    async with running(database_url) as other:
+        headers = headers_for()
+        answers = await asyncio.gather(*(post(replica, headers) for replica in (service, other) * 4))
+        assert sorted(answer.status_code for answer in answers) == [201] + [401] * 7
+        assert refusals(service, "replay") + refusals(other, "replay") == 7
+    async with running(database_url) as restarted:
+        assert_refused(await post(restarted, headers))
+
+
+async def test_a_write_that_was_refused_is_not_taken_later(alice: Client, database_url: str) -> None:
+    """A signature that was overheard is worth nothing, whatever became of the first request."""
+    todo = await alice.create()
+    target = f"/v1/todos/{todo['id']}"
+    await alice.send("DELETE", target)
+    refused = alice.signed("PUT", target, b'{"title": "x"}', {"content-type": "application/json"})
+    assert (await alice.http.send(refused)).json()["code"] == "deleted"
+    await alice.send("POST", f"{target}/restore")
+    async with running(database_url) as other:
+        again = await other.http.put(target, headers=refused.headers.raw, content=refused.content)
+        assert_refused(again)
+    assert (await alice.get(target)).json()["title"] == todo["title"]
+
+
+async def test_an_import_that_was_refused_is_not_taken_later(alice: Client, superuser: psycopg.Connection) -> None:
+    await alice.create()
+    set_count = b"UPDATE user_state SET live_count = %s WHERE user_id = %s"
+    superuser.execute(set_count, [QUOTA, alice.user])
+    body = json.dumps([{"id": str(uuid4()), "title": "x"}]).encode()
+    imported = alice.signed("POST", "/v1/import", body, {"content-type": "application/json"})
+    assert (await alice.http.send(imported)).json()["code"] == "quota"
+    superuser.execute(set_count, [1, alice.user])
+    assert_refused(await alice.http.send(imported))
+    assert len((await alice.get("/v1/todos")).json()) == 1
+
+
+async def test_signatures_that_have_ended_are_forgotten_with_the_next_write(
+    alice: Client, superuser: psycopg.Connection
+) -> None:
+    for _ in range(3):
+        await alice.create()
+    superuser.execute(
+        b"UPDATE seen_signature SET expires = expires - interval '2 minutes' WHERE user_id = %s", [alice.user]
+    )
+    await alice.create()
+    assert superuser.execute(b"SELECT count(*) FROM seen_signature WHERE user_id = %s", [alice.user]).fetchone() == (1,)
 
 
 async def test_a_read_may_be_sent_again(service: Running) -> None:

@@ -21,14 +21,16 @@ from runtime.serve import StartRefusedError
 from services.todos.tests.assertions import assert_unavailable, until_available
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, migrate_database, running
+from services.todos.tests.sessions import session_of, todos_of
 from todos.database import user_session
 from todos.database.command import Command
 from todos.database.pool import open_database
-from todos.database.user_session import Transaction, UserSession
+from todos.database.user_session import Transaction
 from todos.domain.fields import TodoFields
 from todos.schema.check import check, open_when_fit
+from todos.schema.models import TABLES
 from todos.store import statements
-from todos.store.repository import TodoRepository, not_found
+from todos.store.repository import not_found
 
 
 async def test_reads_creations_and_deletions_are_one_round_trip_and_changes_two(database_url: str) -> None:
@@ -123,7 +125,7 @@ async def test_a_lost_transaction_is_tried_again_and_not_for_ever(database_url: 
                 raise DeadlockDetected
             return "done"
 
-        entry = UserSession(database, "alice")
+        entry = session_of(database, "alice")
         assert await entry.write(lambda transaction: lose(transaction, 2)) == "done"
         assert attempts == user_session.ATTEMPTS
         attempts = 0
@@ -231,12 +233,12 @@ async def test_a_database_that_freezes_before_a_refused_write_is_undone_holds_up
             server.freeze()
             raise not_found()
 
-        writing = asyncio.create_task(UserSession(database, "alice").write(refuse))
+        writing = asyncio.create_task(session_of(database, "alice").write(refuse))
         answered, _ = await asyncio.wait({writing}, timeout=10)
         server.thaw()
         with pytest.raises(ProblemError) as refused:
             await writing
-        assert refused.value.code == "not_found"
+        assert refused.value.code == "database_unavailable", "that it was received could not be recorded"
         assert answered
 
 
@@ -293,7 +295,7 @@ def _role(database: EmptyDatabase, *statements: str) -> str:
     name = f"role_{uuid4().hex}"
     with psycopg.connect(database.superuser_url, autocommit=True) as superuser:
         superuser.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
-        superuser.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON todo, user_state, idempotency TO {name}")
+        superuser.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(TABLES)} TO {name}")
         superuser.execute(f"GRANT SELECT, UPDATE ON erasure TO {name}")
         for statement in statements:
             superuser.execute(statement.format(name).encode())
@@ -333,14 +335,14 @@ async def test_a_role_that_could_get_around_the_walls_is_refused(
             await open_when_fit(opened, url)
         assert not opened.fit
         with pytest.raises(ProblemError) as unavailable:
-            await TodoRepository(opened, "alice").create(TodoFields(title="x"))
+            await todos_of(opened, "alice").create(TodoFields(title="x"))
         assert unavailable.value.code == "database_unavailable"
 
 
 async def test_a_role_with_no_more_than_it_needs_is_taken_and_with_less_is_waited_for(database: EmptyDatabase) -> None:
     migrate_database(database.server, database.name)
     assert await check(SecretStr(_role(database))) is None
-    for privilege, table in (("DELETE", "todo"), ("INSERT", "idempotency"), ("UPDATE", "erasure")):
+    for privilege, table in (("DELETE", "todo"), ("INSERT", "seen_signature"), ("UPDATE", "erasure")):
         missing = await check(SecretStr(_role(database, f"REVOKE {privilege} ON {table} FROM {{}}")))
         assert missing
         assert missing.reason == f"the role may not read and write the table {table}: todos migrate"

@@ -18,16 +18,16 @@ import todos
 from runtime.problems import ProblemError
 from services.todos.tests.isolation import without_first_wall
 from services.todos.tests.serving import Client
+from services.todos.tests.sessions import session_of, todos_of
 from todos.database.command import Command, Statement
 from todos.database.pool import Database, open_database
-from todos.database.user_session import Transaction, UserSession
+from todos.database.user_session import Transaction
 from todos.domain.fields import TodoFields
 from todos.http.query import list_query
 from todos.schema.check import open_when_fit
 from todos.schema.models import TABLES
 from todos.store import list_statements, repository, statements
 from todos.store.list_statements import SORT_FIELDS, Shape, Sort, batch_statement, list_statement
-from todos.store.repository import TodoRepository
 
 
 def every_statement() -> list[Statement[object]]:
@@ -112,8 +112,8 @@ async def test_without_the_first_wall_nothing_of_another_user_is_seen_or_changed
     database: Database, monkeypatch: pytest.MonkeyPatch, superuser: psycopg.Connection
 ) -> None:
     alice, bob = f"alice-{uuid4()}", f"bob-{uuid4()}"
-    hers = await TodoRepository(database, alice).create(TodoFields(title="hers"))
-    his = await TodoRepository(database, bob).create(TodoFields(title="his"))
+    hers = await todos_of(database, alice).create(TodoFields(title="hers"))
+    his = await todos_of(database, bob).create(TodoFields(title="his"))
     for name, value in list(vars(statements).items()):
         if isinstance(value, Statement) and name not in ("create", "begin_state"):
             assert without_first_wall(value).sql != value.sql
@@ -124,7 +124,7 @@ async def test_without_the_first_wall_nothing_of_another_user_is_seen_or_changed
     cursor.execute(statements.get.sql, [bob if name == "user_id" else hers.id for name in statements.get.names])
     assert cursor.fetchone(), "for a role that bypasses row-level security the wall is truly gone"
 
-    todos_of_bob = TodoRepository(database, bob)
+    todos_of_bob = todos_of(database, bob)
     assert [row.id for row in (await todos_of_bob.page(list_query(b"", bob))).rows] == [his.id]
     for attempt in (
         todos_of_bob.get(hers.id),
@@ -137,28 +137,28 @@ async def test_without_the_first_wall_nothing_of_another_user_is_seen_or_changed
     _, created = await todos_of_bob.put(hers.id, TodoFields(title="own"), None, None)
     assert created
     monkeypatch.undo()
-    assert json.loads((await TodoRepository(database, alice).get(hers.id)).document)["title"] == "hers"
+    assert json.loads((await todos_of(database, alice).get(hers.id)).document)["title"] == "hers"
 
 
 async def test_no_row_can_be_written_for_another_user(database: Database) -> None:
     alice, bob = f"alice-{uuid4()}", f"bob-{uuid4()}"
-    await TodoRepository(database, alice).create(TodoFields(title="hers"))
+    await todos_of(database, alice).create(TodoFields(title="hers"))
     for sql in (
         f"INSERT INTO user_state VALUES ('{alice}x', 1, 0)",
         f"INSERT INTO user_state VALUES ($1, 1, 0) ON CONFLICT (user_id) DO UPDATE SET user_id = '{alice}x'",
     ):
         names = ("user_id",) if "$1" in sql else ()
         command = Command(Statement(sql.encode(), names, lambda: None))
-        await TodoRepository(database, bob).create(TodoFields(title="his"))
+        await todos_of(database, bob).create(TodoFields(title="his"))
         with pytest.raises(InsufficientPrivilege):
-            await UserSession(database, bob).write(committing(command))
+            await session_of(database, bob).write(committing(command))
 
 
 async def test_the_users_setting_never_survives_on_a_reused_connection(
     database: Database, superuser: psycopg.Connection
 ) -> None:
     user = f"alice-{uuid4()}"
-    alice = TodoRepository(database, user)
+    alice = todos_of(database, user)
     row = await alice.create(TodoFields(title="x"))
     assert await setting_left_on_the_connection(database) == (None, 0)
     await alice.page(list_query(b"", user))
@@ -168,9 +168,9 @@ async def test_the_users_setting_never_survives_on_a_reused_connection(
     assert await setting_left_on_the_connection(database) == (None, 0)
     broken = Command(Statement(b"SELECT 1/0", (), int))
     with pytest.raises(psycopg.errors.DivisionByZero):
-        await UserSession(database, user).read(broken)
+        await session_of(database, user).read(broken)
     with pytest.raises(psycopg.errors.DivisionByZero):
-        await UserSession(database, user).write(lambda transaction: transaction.commit(broken))
+        await session_of(database, user).write(lambda transaction: transaction.commit(broken))
     assert await setting_left_on_the_connection(database) == (None, 0)
     with superuser.transaction():
         superuser.execute("SELECT FROM user_state WHERE user_id = %s FOR UPDATE", [user])
@@ -215,7 +215,7 @@ WAYS_IN = frozenset(
 ENTRIES = {
     ("database/user_session.py", "UserSession._open_connection"): "the scoped entry",
     ("database/pool.py", "open_database"): "makes the pool, takes nothing from it",
-    ("schema/check.py", "check"): "reads the catalogue alone, before anything is served",
+    ("schema/check.py", "_missing"): "reads the catalogue alone, before anything is served",
     ("schema/migrate.py", "migrate"): "the owner's, for the schema",
     ("schema/migrate.py", "_upgrade"): "the owner's, for the schema",
     ("schema/migrate.py", "_take_turn"): "the owner's, for the schema",
@@ -229,6 +229,7 @@ ENTRIES = {
 HARMLESS = {
     ("database/pipeline.py", ""): "imports",
     ("database/pipeline.py", "PipelinedConnection"): "derives from the type",
+    ("database/pipeline.py", "PipelinedConnection.connect"): "names the type's own `connect`, for the pool",
     ("database/pool.py", ""): "names the types",
     ("database/pool.py", "Database"): "names the types",
     ("schema/check.py", ""): "imports",

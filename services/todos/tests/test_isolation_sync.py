@@ -14,9 +14,9 @@ from runtime.problems import ProblemError
 from services.todos.tests.assertions import path
 from services.todos.tests.isolation import without_first_wall
 from services.todos.tests.serving import Client
+from services.todos.tests.sessions import session_of, todos_of
 from todos.database.command import Statement
 from todos.database.pool import Database, open_database
-from todos.database.user_session import UserSession
 from todos.domain.fields import TodoFields
 from todos.schema.check import open_when_fit
 from todos.schema.models import TABLES
@@ -26,7 +26,6 @@ from todos.store.changes import ChangesQuery, read_changes
 from todos.store.erasure import erase
 from todos.store.idempotency import IdempotentRequest
 from todos.store.list_query import Filters
-from todos.store.repository import TodoRepository
 from todos.store.stats import read_stats
 from todos.store.sync_position import BEGINNING
 
@@ -132,10 +131,10 @@ async def test_without_the_first_wall_nothing_of_another_user_is_told_changed_or
 ) -> None:
     alice, bob = f"alice-{uuid4()}", f"bob-{uuid4()}"
     request = IdempotentRequest("k", bytes(32))
-    hers = await TodoRepository(database, alice).create(TodoFields(title="hers", tags=["hers"]))
-    gone = await TodoRepository(database, alice).create(TodoFields(title="gone"))
-    await TodoRepository(database, alice).delete(gone.id, None)
-    await TodoRepository(database, alice).create_once(TodoFields(title="kept"), request, lambda _: "hers")
+    hers = await todos_of(database, alice).create(TodoFields(title="hers", tags=["hers"]))
+    gone = await todos_of(database, alice).create(TodoFields(title="gone"))
+    await todos_of(database, alice).delete(gone.id, None)
+    await todos_of(database, alice).create_once(TodoFields(title="kept"), request, lambda _: "hers")
     of_alice = (
         "SELECT (SELECT array_agg(t ORDER BY id) FROM todo t WHERE user_id = %(u)s), "
         "(SELECT array_agg(s) FROM user_state s WHERE user_id = %(u)s), "
@@ -155,7 +154,7 @@ async def test_without_the_first_wall_nothing_of_another_user_is_told_changed_or
     assert counted
     assert counted[0] >= 2, "for a role that bypasses row-level security the wall is truly gone"
 
-    todos_of_bob, scope = TodoRepository(database, bob), UserSession(database, bob)
+    todos_of_bob, scope = todos_of(database, bob), session_of(database, bob)
     for todo_id in (hers.id, gone.id):
         with pytest.raises(ProblemError) as refused:
             await todos_of_bob.restore(todo_id)

@@ -65,6 +65,7 @@ def test_the_serving_role_is_granted_the_tables_and_nothing_else(superuser: psyc
     assert found == [
         ("erasure", "SELECT UPDATE"),
         ("idempotency", everything),
+        ("seen_signature", everything),
         ("todo", everything),
         ("user_state", everything),
     ]

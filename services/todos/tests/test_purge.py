@@ -76,11 +76,17 @@ def test_old_tombstones_and_records_go_and_everything_else_stays(
     user = add_user(superuser, old=3, young=2, live=4, records=2)
     other = add_user(superuser, young=1, live=1)
     superuser.execute("INSERT INTO idempotency VALUES (%s, 'new', sha256('x'), '{}', 1, now())", [user])
+    superuser.execute("INSERT INTO seen_signature VALUES (%s, sha256('a'), now() - interval '2 minutes')", [user])
+    superuser.execute("INSERT INTO seen_signature VALUES (%s, sha256('b'), now() - interval '10 seconds')", [user])
     lines = list(purge(settings(own_database)))
     assert lines[0] == "tombstones: 3 so far"
     assert lines[1].startswith("tombstones: 3 purged, of before 20")
     assert lines[2] == "idempotency records: 2 so far"
     assert lines[3].startswith("idempotency records: 2 purged, of before 20")
+    assert lines[4] == "seen signatures: 1 so far"
+    assert lines[5].startswith("seen signatures: 1 purged, of before 20")
+    signatures = superuser.execute("SELECT proof = sha256('b') FROM seen_signature WHERE user_id = %s", [user])
+    assert signatures.fetchall() == [(True,)]
     assert left(superuser, user) == (2, 4, 1, 4)
     assert left(superuser, other) == (1, 1, 0, 1)
 
@@ -89,7 +95,11 @@ def test_a_second_purge_finds_nothing(own_database: Database, superuser: psycopg
     user = add_user(superuser, old=1, records=1)
     list(purge(settings(own_database)))
     again = list(purge(settings(own_database)))
-    assert [line.partition(" purged")[0] for line in again] == ["tombstones: 0", "idempotency records: 0"]
+    assert [line.partition(" purged")[0] for line in again] == [
+        "tombstones: 0",
+        "idempotency records: 0",
+        "seen signatures: 0",
+    ]
     assert left(superuser, user) == (0, 0, 0, 2)
 
 
@@ -228,7 +238,7 @@ def test_the_command_prints_what_it_did_and_ends_with_0(own_database: Database, 
     ended = todos("purge", maintenance_database_url=own_database.maintenance_url, tombstone_days="90")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines()[0] == "tombstones: 2 so far"
-    assert len(ended.stdout.splitlines()) == 4
+    assert len(ended.stdout.splitlines()) == 5
 
 
 def test_the_command_tells_what_is_wrong_in_one_line_without_secrets(own_database: Database) -> None:

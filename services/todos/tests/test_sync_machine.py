@@ -27,6 +27,7 @@ from pydantic import SecretStr
 from devtools.fixtures import Database as EmptyDatabase
 from runtime.problems import Code, ProblemError
 from services.todos.tests.serving import migrate_database
+from services.todos.tests.sessions import session_of, todos_of
 from todos.database.pool import Database, open_database
 from todos.database.user_session import UserSession
 from todos.domain.fields import TodoFields
@@ -38,7 +39,6 @@ from todos.store.changes import ChangesQuery, read_changes
 from todos.store.erasure import erase
 from todos.store.idempotency import IdempotentRequest
 from todos.store.list_query import Filters
-from todos.store.repository import TodoRepository
 from todos.store.statements import TodoRow
 from todos.store.sync_position import BEGINNING, SyncPosition
 
@@ -130,8 +130,8 @@ class Syncing(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.user = f"user-{uuid4()}"
-        self.scope = UserSession(self.world.database, self.user)
-        self.todos = TodoRepository(self.world.database, self.user)
+        self.scope = session_of(self.world.database, self.user)
+        self.todos = todos_of(self.world.database, self.user)
         self.followers = [Follower(1), Follower(3)]
         self.ids: list[str] = []
         self.number = 0

@@ -21,7 +21,7 @@ from todos.schema.models import PRIVILEGES
 from todos.settings import MigrateSettings
 
 REVISIONS = sorted(script.name[:4] for script in (migrations_folder() / "versions").glob("*.py"))
-FIRST_TABLES = {"0001": ("todo", "user_state"), "0003": ("idempotency", "erasure")}
+FIRST_TABLES = {"0001": ("todo", "user_state"), "0003": ("idempotency", "erasure"), "0004": ("seen_signature",)}
 """With which revision each came."""
 
 # what each version of the service says to the database; a version that is followed by another stays as it was
@@ -40,6 +40,7 @@ READS = {
                 WHERE user_id = %(user_id)s)
         FROM todo WHERE user_id = %(user_id)s AND version > 0 ORDER BY version LIMIT 101
     """,
+    "0004": "SELECT proof, expires FROM seen_signature WHERE user_id = %(user_id)s",
 }
 WRITES = {
     "0001": [
@@ -122,6 +123,15 @@ WRITES = {
         "UPDATE erasure SET highest = greatest(highest, 0) RETURNING highest",
     ],
 }
+WRITES["0004"] = [
+    WRITES["0002"][0],
+    """
+        WITH expired AS (DELETE FROM seen_signature WHERE user_id = %(user_id)s AND expires < now())
+        INSERT INTO seen_signature (user_id, proof, expires)
+        VALUES (%(user_id)s, sha256(%(id)s::text::bytea), now() + interval '30 seconds')
+        RETURNING 1
+        """,
+]
 CYCLES = 5
 """Of every writer before, and again after."""
 ROWS = 20_000

@@ -37,7 +37,7 @@ class Identity:
     user_id: str
     request_id: str
     proof: bytes
-    """Key id and signature: only a replay has the same."""
+    """The 32 bytes of the signature: only a replay has the same."""
     expires: int
     """Unix time in seconds after which the proof is no longer valid."""
 
@@ -110,7 +110,7 @@ def verify(
     return Identity(
         user_id=user_id.decode(),
         request_id=request_id.decode(),
-        proof=given["kid"] + b":" + expected,
+        proof=expected,
         expires=int(given["expires"]),
     )
 

@@ -9,7 +9,6 @@ from todos.database.pool import Database, open_database
 from todos.http.access_log import AccessLogMiddleware
 from todos.http.authentication import AuthenticationMiddleware
 from todos.http.dispatcher import Api
-from todos.http.replay_cache import ReplayCache
 from todos.http.routes import router
 from todos.metrics import Metrics
 from todos.schema.check import open_when_fit
@@ -53,4 +52,4 @@ def create_app(settings: ServeSettings, database: Database, metrics: Metrics) ->
     )
     api.state.database = database
     api.include_router(router)
-    return AccessLogMiddleware(AuthenticationMiddleware(api, settings.identity_keys, metrics, ReplayCache()), metrics)
+    return AccessLogMiddleware(AuthenticationMiddleware(api, settings.identity_keys, metrics), metrics)

@@ -11,9 +11,10 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 import psycopg
-from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolation
 from psycopg.pq import TransactionStatus
 
+from runtime.problems import ProblemError
 from todos.database.command import Command, Runnable
 from todos.database.pipeline import PipelinedConnection, Sent
 from todos.database.pool import Database, answering_unavailable, is_closed_by_server, unavailable
@@ -24,11 +25,18 @@ ATTEMPTS = 3
 GRACE_SECONDS = 1
 """How much longer than one statement a transaction may take before the connection is given up."""
 
+SEEN_BEFORE = "seen_signature_pkey"
+"""The constraint that a write breaks that was received before."""
+
 _BEGIN: Sent = (b"BEGIN", ())
 _COMMIT: Sent = (b"COMMIT", ())
 _ROLLBACK: Sent = (b"ROLLBACK", ())
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 _SET_USER = b"SELECT set_config('app.user_id', $1, true), set_config('statement_timeout', $2, true)"
+
+
+class ReplayedError(Exception):
+    """The write was received before."""
 
 
 class Transaction:
@@ -37,10 +45,17 @@ class Transaction:
     Whatever is left open when it ends is rolled back.
     """
 
-    def __init__(self, connection: PipelinedConnection, user_id: str, statement_timeout: str) -> None:
+    def __init__(
+        self, connection: PipelinedConnection, user_id: str, statement_timeout: str, once: list[Runnable]
+    ) -> None:
+        """Begins with `once`, which fails where the same request came before; a commit empties it.
+
+        Another attempt of the request after a commit is so not taken for a replay.
+        """
         self._connection = connection
         self._user_id = user_id
         self._set_user = (_SET_USER, (user_id, statement_timeout))
+        self._once = once
         self._begun = False
 
     async def send(self, *commands: Runnable) -> None:
@@ -57,13 +72,22 @@ class Transaction:
         command.take(rows)
 
     async def _run(self, commands: Sequence[Runnable], *, commit: bool) -> None:
-        opening = () if self._begun else (_BEGIN, self._set_user)
+        opening = () if self._begun else (_BEGIN, self._set_user, *self._first())
         closing = (_COMMIT,) if commit else ()
         bound = [command.bound_to(self._user_id) for command in commands]
         results = await self._connection.round_trip(*opening, *bound, *closing)
         self._begun = True
+        if commit:
+            self._once.clear()
         for command, rows in zip(commands, results[len(opening) :], strict=False):
             command.take(rows)
+
+    async def undo(self) -> None:
+        """Roll back all but the record that the request was received."""
+        await self._connection.round_trip(_ROLLBACK, _BEGIN, self._set_user, *self._first(), _COMMIT)
+
+    def _first(self) -> list[Sent]:
+        return [command.bound_to(self._user_id) for command in self._once]
 
 
 type Work[Result] = Callable[[Transaction], Awaitable[Result]]
@@ -72,9 +96,11 @@ type Work[Result] = Callable[[Transaction], Awaitable[Result]]
 class UserSession:
     """One user's way to the database, and to nobody else's rows."""
 
-    def __init__(self, database: Database, user_id: str) -> None:
+    def __init__(self, database: Database, user_id: str, once: Callable[[], Runnable]) -> None:
+        """`once` makes the command that each write begins with, and that fails where the request came before."""
         self._database = database
         self._user_id = user_id
+        self._once = once
         self._statement_timeout = str(int(database.statement_seconds * 1000))
         self._seconds = database.statement_seconds + GRACE_SECONDS
 
@@ -91,32 +117,39 @@ class UserSession:
                 return await self._read(command)
 
     async def _read[Row](self, command: Command[Row]) -> Sequence[Row]:
-        await self._in_transaction(lambda transaction: transaction.read(command))
+        await self._in_transaction(lambda transaction: transaction.read(command), [])
         return command.rows
 
     async def write[Result](self, work: Work[Result]) -> Result:
         """Run `work` in one transaction; again from its start, where it lost against another one.
 
-        `work` commits; where it raises instead, nothing has happened.
+        `work` commits; where it raises instead, nothing has happened but that the request was received.
 
         Raises:
             ProblemError: `database_unavailable`, or what `work` raised.
+            ReplayedError: the request was received before.
         """
+        once = [self._once()]
         with answering_unavailable(self._database):
             for _ in range(ATTEMPTS - 1):
                 try:
-                    return await self._in_transaction(work)
+                    return await self._in_transaction(work, once)
                 except (SerializationFailure, DeadlockDetected):
                     continue
-            return await self._in_transaction(work)
+            return await self._in_transaction(work, once)
 
-    async def _in_transaction[Result](self, work: Work[Result]) -> Result:
+    async def _in_transaction[Result](self, work: Work[Result], once: list[Runnable]) -> Result:
         if not self._database.fit:
             raise unavailable()
         connection = await self._open_connection()
         guard = _Guard(connection, self._seconds)
         try:
-            return await self._undoing_the_unfinished(connection, work)
+            transaction = Transaction(connection, self._user_id, self._statement_timeout, once)
+            return await _undoing_the_unfinished(connection, transaction, work)
+        except UniqueViolation as error:
+            if error.diag.constraint_name == SEEN_BEFORE:
+                raise ReplayedError from None
+            raise
         except psycopg.OperationalError as error:
             if guard.hung_up:
                 raise TimeoutError from None
@@ -127,15 +160,6 @@ class UserSession:
             guard.end()
             await self._database.pool.putconn(connection)
 
-    async def _undoing_the_unfinished[Result](self, connection: PipelinedConnection, work: Work[Result]) -> Result:
-        try:
-            return await work(Transaction(connection, self._user_id, self._statement_timeout))
-        finally:
-            # here, as the pool would wait for a silent server without end
-            if connection.pgconn.transaction_status in _OPEN:
-                with contextlib.suppress(psycopg.OperationalError):
-                    await connection.round_trip(_ROLLBACK)
-
     async def _open_connection(self) -> PipelinedConnection:
         pool = self._database.pool
         while True:
@@ -144,6 +168,22 @@ class UserSession:
                 return connection
             await connection.close()
             await pool.putconn(connection)
+
+
+async def _undoing_the_unfinished[Result](
+    connection: PipelinedConnection, transaction: Transaction, work: Work[Result]
+) -> Result:
+    try:
+        return await work(transaction)
+    except ProblemError:
+        if connection.pgconn.transaction_status in _OPEN:
+            await transaction.undo()
+        raise
+    finally:
+        # here, as the pool would wait for a silent server without end
+        if connection.pgconn.transaction_status in _OPEN:
+            with contextlib.suppress(psycopg.OperationalError):
+                await connection.round_trip(_ROLLBACK)
 
 
 class _Guard:

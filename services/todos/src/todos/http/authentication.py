@@ -2,13 +2,13 @@
 
 import time
 from dataclasses import dataclass
-from typing import NoReturn
 
 from identity import Identity, IdentityRefusedError, Keyring, verify
-from runtime.problems import ProblemError, render, retry_after
+from runtime.problems import ProblemError, render
 from strict_http.asgi import App, Message, Receive, Scope, Send, respond
-from todos.http.replay_cache import ReplayCache, ReplayCacheFullError, ReplayedError
+from todos.database.user_session import ReplayedError
 from todos.metrics import Metrics
+from todos.store.seen_signatures import Signature
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_IMPORT_BYTES = 5 * MAX_BODY_BYTES
@@ -19,7 +19,6 @@ CALLER = "todos.http.authentication"
 ROUTE = "todos.route"
 """The key of the route's template, where there is one."""
 
-_READS = frozenset({"GET", "HEAD"})
 _CLOSE = (b"connection", b"close")
 
 
@@ -30,16 +29,16 @@ class Caller:
     user_id: str
     request_id: str
     body: bytes
+    signature: Signature
 
 
 class AuthenticationMiddleware:
     """Passes on what the gateway has signed, with the `Caller` in the scope; anything else is 401 here."""
 
-    def __init__(self, app: App, keys: Keyring, metrics: Metrics, replay: ReplayCache) -> None:
+    def __init__(self, app: App, keys: Keyring, metrics: Metrics) -> None:
         self._app = app
         self._keys = keys
         self._metrics = metrics
-        self._replay = replay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -51,13 +50,16 @@ class AuthenticationMiddleware:
             await respond(send, *render(problem, scope[REQUEST_ID]))
             return
         scope[REQUEST_ID] = identity.request_id
-        scope[CALLER] = Caller(identity.user_id, identity.request_id, body)
+        signature = Signature(identity.proof, identity.expires)
+        scope[CALLER] = Caller(identity.user_id, identity.request_id, body, signature)
         # routes match the bytes that were signed: an escaped spelling is no second address
         scope["path"] = scope["raw_path"].decode("latin-1")
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except ReplayedError:
+            await respond(send, *render(self._refusal("replay"), scope[REQUEST_ID]))
 
     def _prove(self, scope: Scope, body: bytes) -> Identity:
-        now = time.time()
         try:
             identity = verify(
                 self._keys,
@@ -66,27 +68,19 @@ class AuthenticationMiddleware:
                 query=scope["query_string"],
                 headers=scope["headers"],
                 body=body,
-                now=now,
+                now=time.time(),
             )
-            if scope["method"] not in _READS:
-                self._replay.admit(identity.proof, identity.expires, now)
         except IdentityRefusedError as refused:
-            self._refuse(refused.reason)
-        except ReplayedError:
-            self._refuse("replay")
-        except ReplayCacheFullError:
-            raise ProblemError(
-                "overloaded", "There are too many writes at the moment.", headers=[retry_after(1)]
-            ) from None
+            raise self._refusal(refused.reason) from None
         return identity
 
-    def _refuse(self, reason: str) -> NoReturn:
+    def _refusal(self, reason: str) -> ProblemError:
         self._metrics.count_identity_refused(reason)
-        raise ProblemError(
+        return ProblemError(
             "unauthenticated",
             "The request does not prove its user.",
             headers=[(b"www-authenticate", b"Bearer")],
-        ) from None
+        )
 
 
 async def _whole_body(receive: Receive, limit: int) -> bytes | None:

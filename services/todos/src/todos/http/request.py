@@ -8,6 +8,7 @@ from todos.database.pool import Database
 from todos.database.user_session import UserSession
 from todos.http.authentication import CALLER, Caller
 from todos.store.repository import TodoRepository, not_found
+from todos.store.seen_signatures import remember
 
 
 class TodoRequest(Request):
@@ -30,8 +31,8 @@ class TodoRequest(Request):
 
     @property
     def todos(self) -> TodoRepository:
-        return TodoRepository(self._database, self.caller.user_id)
+        return TodoRepository(self.user_session)
 
     @property
     def user_session(self) -> UserSession:
-        return UserSession(self._database, self.caller.user_id)
+        return UserSession(self._database, self.caller.user_id, lambda: remember(self.caller.signature))

@@ -69,6 +69,18 @@ class Idempotency(SQLModel, table=True):
     """Of the todo and of this record."""
 
 
+class SeenSignature(SQLModel, table=True):
+    """A signed write that was received, and is refused if it comes again."""
+
+    __tablename__ = "seen_signature"
+
+    user_id: str = Field(sa_type=Text, primary_key=True)
+    proof: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    """The signature's 32 bytes."""
+    expires: datetime = Field(sa_type=Timestamp)
+    """After which the signature is refused for its age."""
+
+
 class Erasure(SQLModel, table=True):
     """One row for all users, who may read it: no number up to `highest` is ever a first one."""
 
@@ -76,7 +88,7 @@ class Erasure(SQLModel, table=True):
     highest: int = Field(sa_type=BigInteger)
 
 
-TABLES = tuple(str(model.__tablename__) for model in (Todo, UserState, Idempotency))
+TABLES = tuple(str(model.__tablename__) for model in (Todo, UserState, Idempotency, SeenSignature))
 """What belongs to users, each row to one, behind row-level security."""
 PRIVILEGES = {
     **dict.fromkeys(TABLES, frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})),

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
+from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from todos.database.pool import CONNECT_SECONDS
 from todos.database.reachability import fault_of
-from todos.schema.limits import IDEMPOTENCY_HOURS
+from todos.schema.limits import IDEMPOTENCY_HOURS, SIGNATURE_MARGIN_SECONDS
 from todos.schema.maintenance_role import is_granted
 from todos.settings import PurgeSettings
 
@@ -17,7 +19,9 @@ BATCH_ROWS = 1000
 
 _ADVISORY_LOCK = 7_305_160_212_734_002
 
-_CUTOFFS = "SELECT now() - make_interval(days => %s), now() - make_interval(hours => %s)"
+_CUTOFFS = """
+SELECT now() - make_interval(days => %s), now() - make_interval(hours => %s), now() - make_interval(secs => %s)
+"""
 _TIME_OUT = "SET LOCAL statement_timeout = '60s'"
 _TURN = "SELECT pg_advisory_xact_lock(%s)"
 # the users first, as every writer takes them: what is seen after this wait is what the user did before
@@ -53,6 +57,16 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone
 """
+_PURGE_SIGNATURES = """
+WITH gone AS (
+    DELETE FROM seen_signature
+    WHERE expires < %(before)s AND (user_id, proof) IN (
+        SELECT user_id, proof FROM seen_signature WHERE expires < %(before)s ORDER BY expires LIMIT %(rows)s
+    )
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+"""
 
 type Batch = Callable[[psycopg.Connection, datetime, int], int | None]
 
@@ -62,7 +76,9 @@ class PurgeError(Exception):
 
 
 def purge(settings: PurgeSettings, batch_rows: int = BATCH_ROWS) -> Iterator[str]:
-    """Delete old tombstones and idempotency records, a batch a transaction; yields a line for each and a total.
+    """Delete what is old of tombstones, idempotency records and seen signatures, in batches of one transaction.
+
+    Yields a line for each batch and a total.
 
     Any number may run at once: their batches take turns.
 
@@ -81,11 +97,13 @@ def purge(settings: PurgeSettings, batch_rows: int = BATCH_ROWS) -> Iterator[str
         ) as connection:
             if not is_granted(connection, role):
                 raise PurgeError("the role has no policies of its own: todos migrate, with this setting")
-            found = connection.execute(_CUTOFFS, [settings.tombstone_days, IDEMPOTENCY_HOURS]).fetchone()
+            ages = [settings.tombstone_days, IDEMPOTENCY_HOURS, SIGNATURE_MARGIN_SECONDS]
+            found = connection.execute(_CUTOFFS, ages).fetchone()
             assert found  # noqa: S101 - a SELECT without FROM
             for name, batch, before in (
                 ("tombstones", _tombstones, found[0]),
-                ("idempotency records", _records, found[1]),
+                ("idempotency records", partial(_records, _PURGE_RECORDS), found[1]),
+                ("seen signatures", partial(_records, _PURGE_SIGNATURES), found[2]),
             ):
                 yield from _in_batches(connection, name, batch, before, batch_rows)
     except psycopg.Error as error:
@@ -115,8 +133,8 @@ def _tombstones(connection: psycopg.Connection, before: datetime, rows: int) -> 
     return int(found[0]) if found else 0
 
 
-def _records(connection: psycopg.Connection, before: datetime, rows: int) -> int | None:
-    found = connection.execute(_PURGE_RECORDS, {"before": before, "rows": rows}).fetchone()
+def _records(statement: LiteralString, connection: psycopg.Connection, before: datetime, rows: int) -> int | None:
+    found = connection.execute(statement, {"before": before, "rows": rows}).fetchone()
     return int(found[0]) or None if found else None
 
 

@@ -10,7 +10,6 @@ from psycopg.errors import SerializationFailure
 from runtime.identifiers import new_uuid
 from runtime.problems import Fault, ProblemError
 from todos.database.command import Command, Value
-from todos.database.pool import Database
 from todos.database.user_session import Transaction, UserSession
 from todos.domain import due_date, recurrence_rule
 from todos.domain.faults import invalid_body
@@ -37,11 +36,11 @@ class Page:
 class TodoRepository:
     """The todos of one user. Every method raises `database_unavailable` while the database is."""
 
-    def __init__(self, database: Database, user_id: str) -> None:
-        self._scope = UserSession(database, user_id)
+    def __init__(self, session: UserSession) -> None:
+        self._session = session
 
     async def page(self, query: ListQuery) -> Page:
-        listed = await self._scope.read(Command(list_statement(query.shape), query.values))
+        listed = await self._session.read(Command(list_statement(query.shape), query.values))
         found = [row for row in listed if row.todo is not None]
         shown = found[: query.limit]
         return Page(
@@ -52,7 +51,7 @@ class TodoRepository:
 
     async def get(self, todo_id: str) -> ShownRow:
         """Raises `not_found` where there is none, it is deleted, or it is somebody else's."""
-        rows = await self._scope.read(Command(statements.get, {"id": todo_id}))
+        rows = await self._session.read(Command(statements.get, {"id": todo_id}))
         if not rows:
             raise not_found()
         return rows[0]
@@ -67,7 +66,7 @@ class TodoRepository:
                 raise quota_used_up()
             return create.rows[0]
 
-        return await self._scope.write(work)
+        return await self._session.write(work)
 
     async def create_once(
         self, fields: TodoFields, request: IdempotentRequest, draw: Callable[[TodoRow], str]
@@ -87,7 +86,7 @@ class TodoRepository:
             await transaction.commit(Command(statements.begin_state), state, once)
             locked(state)
 
-        await self._scope.write(work)
+        await self._session.write(work)
         if not once.rows:
             raise quota_used_up()
         if once.rows[0].digest != request.digest:
@@ -123,7 +122,7 @@ class TodoRepository:
             await transaction.commit(create)
             return create.rows[0], True
 
-        return await self._scope.write(work)
+        return await self._session.write(work)
 
     async def patch(self, todo_id: str, changes: Mapping[str, object], if_match: Condition | None) -> ShownRow:
         """Change some fields. Raises `not_found`, `precondition_failed`."""
@@ -137,7 +136,7 @@ class TodoRepository:
             fields = _fields(found.rows[0]).model_copy(update=changes)
             return await _replace(transaction, found.rows[0], {"id": todo_id, **column_values(fields)})
 
-        return await self._scope.write(work)
+        return await self._session.write(work)
 
     async def delete(self, todo_id: str, if_match: Condition | None) -> None:
         """Delete so that it can be undone. Raises `not_found`, `precondition_failed`."""
@@ -151,7 +150,7 @@ class TodoRepository:
         async def work(transaction: Transaction) -> None:
             await transaction.commit(Command(statements.lock_state), delete)
 
-        await self._scope.write(work)
+        await self._session.write(work)
         if not delete.rows:
             raise not_found()
         if delete.rows[0].new_version is None:
@@ -165,7 +164,7 @@ class TodoRepository:
         async def work(transaction: Transaction) -> None:
             await transaction.commit(Command(statements.lock_state), restore, found)
 
-        await self._scope.write(work)
+        await self._session.write(work)
         if not found.rows:
             raise not_found()
         if found.rows[0].deleted_at is not None:

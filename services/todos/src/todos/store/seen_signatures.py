@@ -1,0 +1,47 @@
+"""A signed write is taken once, by whichever replica and through restarts."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import LargeBinary, Text, bindparam, delete, insert
+from sqlmodel import col
+
+from todos.database.command import Command, Statement, Value, compiled, nothing
+from todos.schema.limits import SIGNATURE_MARGIN_SECONDS
+from todos.schema.models import SeenSignature, Timestamp
+
+
+class Signature(NamedTuple):
+    """What proves a request once: 32 bytes, and the Unix second after which they prove nothing."""
+
+    proof: bytes
+    expires: int
+
+
+def remember(signature: Signature) -> Command[None]:
+    """Records the signature and forgets the user's expired ones; fails on the primary key where it is recorded."""
+    expires = datetime.fromtimestamp(signature.expires, UTC)
+    forgotten_before = datetime.now(UTC) - timedelta(seconds=SIGNATURE_MARGIN_SECONDS)
+    values: dict[str, Value] = {"proof": signature.proof, "expires": expires, "forgotten_before": forgotten_before}
+    return Command(remember_statement, values)
+
+
+def _remember() -> Statement[None]:
+    user_id = bindparam("user_id", type_=Text)
+    expired = (
+        delete(SeenSignature)
+        .where(
+            col(SeenSignature.user_id) == user_id,
+            col(SeenSignature.expires) < bindparam("forgotten_before", type_=Timestamp),
+        )
+        .cte("expired")
+    )
+    seen = insert(SeenSignature).values(
+        user_id=user_id,
+        proof=bindparam("proof", type_=LargeBinary),
+        expires=bindparam("expires", type_=Timestamp),
+    )
+    return compiled(seen.add_cte(expired), nothing)
+
+
+remember_statement = _remember()
