@@ -26,7 +26,6 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
-    update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.sql.elements import ColumnElement
@@ -36,9 +35,10 @@ from todos.database.command import Command, Statement, Value, compiled
 from todos.database.user_session import Transaction, UserSession
 from todos.domain import due_date
 from todos.schema.limits import QUOTA
-from todos.schema.models import Timestamp, Todo, UserState
+from todos.schema.models import Timestamp, Todo
 from todos.store import statements
 from todos.store.repository import locked, quota_used_up
+from todos.store.sequence import next_numbers
 
 _TRUE = literal_column("true", Boolean)
 _KINDS: dict[str, Any] = {
@@ -114,17 +114,7 @@ def _put_all() -> Statement[_ImportRow]:
     total = select(cast(func.count(), Integer)).select_from(item).scalar_subquery()
     known = select(cast(func.count(), Integer)).select_from(before).scalar_subquery()
     live = select(cast(func.count(), Integer)).select_from(before).where(before.c.is_live).scalar_subquery()
-    state = (
-        update(UserState)
-        .where(statements.state_of_user)
-        .values(seq=col(UserState.seq) + total, live_count=col(UserState.live_count) + total - live)
-        .returning(
-            (col(UserState.seq) - total).label("before"),
-            col(UserState.live_count),
-            func.clock_timestamp().label("at"),
-        )
-        .cte("state")
-    )
+    state = next_numbers(count=total, live=total - live)
     # created one after another, so that the default order of the list is that of the import
     age = (total - item.c.position) * literal_column("interval '1 microsecond'")
     row: dict[str, ColumnElement[Any]] = {

@@ -7,10 +7,11 @@ from sqlmodel import col
 
 from todos.database.command import Command, Statement, compiled
 from todos.database.user_session import Transaction, UserSession
-from todos.schema.models import Todo, UserState
+from todos.schema.models import Todo
 from todos.store import statements
 from todos.store.list_query import Filters
 from todos.store.list_statements import Filter, filter_conditions
+from todos.store.sequence import next_numbers
 
 
 async def delete_all(scope: UserSession, filters: Filters) -> int:
@@ -31,13 +32,7 @@ def delete_statement(filters: frozenset[Filter]) -> Statement[int]:
     turn = func.row_number().over(order_by=[col(Todo.version), col(Todo.id)])
     doomed = select(col(Todo.id), turn.label("turn")).where(*live, *filter_conditions(filters)).cte("doomed")
     total = select(cast(func.count(), Integer)).select_from(doomed).scalar_subquery()
-    state = (
-        update(UserState)
-        .where(statements.state_of_user, select(doomed).exists())
-        .values(seq=col(UserState.seq) + total, live_count=col(UserState.live_count) - total)
-        .returning((col(UserState.seq) - total).label("before"), func.clock_timestamp().label("at"))
-        .cte("state")
-    )
+    state = next_numbers(select(doomed).exists(), count=total, live=-total)
     at = statements.not_before_creation(state.c.at)
     gone = (
         update(Todo)

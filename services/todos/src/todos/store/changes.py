@@ -13,6 +13,7 @@ from todos.database.user_session import UserSession
 from todos.schema.models import Todo, UserState
 from todos.store import statements
 from todos.store.json_columns import ShownRow, shown, todo_table
+from todos.store.sequence import state_of_user
 from todos.store.sync_position import SyncPosition
 
 
@@ -86,7 +87,7 @@ def _read() -> Statement[ChangedRow]:
         select(col(UserState.seq), col(UserState.purged_seq), *(page.c[column.name] for column in columns))
         .select_from(UserState)
         .outerjoin(page, true())
-        .where(statements.state_of_user)
+        .where(state_of_user)
         .order_by(page.c.number)
     )
     return compiled(changed, _changed_row)

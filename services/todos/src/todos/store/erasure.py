@@ -7,6 +7,7 @@ from todos.database.command import Command, Statement, compiled, nothing
 from todos.database.user_session import Transaction, UserSession
 from todos.schema.models import Erasure, Idempotency, Todo, UserState
 from todos.store import statements
+from todos.store.sequence import state_of_user
 
 
 async def erase(scope: UserSession) -> None:
@@ -28,7 +29,7 @@ def _raise_highest() -> Statement[None]:
     """Whoever comes next begins above it: numbers can run ahead of the clock, and the clock can be set back."""
     change = (
         update(Erasure)
-        .where(statements.state_of_user, col(Erasure.highest) < col(UserState.seq))
+        .where(state_of_user, col(Erasure.highest) < col(UserState.seq))
         .values(highest=col(UserState.seq))
     )
     return compiled(change, nothing)
@@ -37,4 +38,4 @@ def _raise_highest() -> Statement[None]:
 erase_todos = compiled(delete(Todo).where(statements.of_user), nothing)
 erase_records = compiled(delete(Idempotency).where(statements.record_of_user), nothing)
 raise_highest = _raise_highest()
-erase_state = compiled(delete(UserState).where(statements.state_of_user), nothing)
+erase_state = compiled(delete(UserState).where(state_of_user), nothing)

@@ -39,8 +39,9 @@ from sqlmodel import col
 
 from todos.database.command import Statement, compiled, nothing
 from todos.schema.limits import IDEMPOTENCY_HOURS, QUOTA
-from todos.schema.models import Erasure, Idempotency, Timestamp, Todo, UserState
+from todos.schema.models import Idempotency, Timestamp, Todo, UserState
 from todos.store.json_columns import ShownRow, shown, todo_table, utc
+from todos.store.sequence import FIRST_NUMBER, ONE, next_numbers, state_of_user
 
 
 class TodoRow(NamedTuple):
@@ -123,18 +124,10 @@ COLUMNS: tuple[SQLColumnExpression[object], ...] = (
 of_user = col(Todo.user_id) == bindparam("user_id", type_=Text)
 _this_todo = col(Todo.id) == bindparam("id", type_=Uuid)
 _live = col(Todo.deleted_at).is_(None)
-state_of_user = col(UserState.user_id) == bindparam("user_id", type_=Text)
 
 record_of_user = col(Idempotency.user_id) == bindparam("user_id", type_=Text)
 _below_quota = col(UserState.live_count) < literal_column(str(QUOTA))
 
-_ONE: ColumnElement[int] = literal_column("1", Integer)
-# Unix time in milliseconds, unless numbers of an erased user reach beyond it; 3, as one number before the first
-# is told, and the one before that to clients
-_FIRST_NUMBER: ColumnElement[int] = func.greatest(
-    cast(func.extract("epoch", func.now()) * literal_column("1000"), BigInteger),
-    select(col(Erasure.highest) + literal_column("3", Integer)).scalar_subquery(),
-)
 _CLIENT_SET: dict[str, ColumnElement[Any]] = {
     "title": bindparam("title", type_=Text),
     "description": bindparam("description", type_=Text),
@@ -166,9 +159,9 @@ def _begin_state() -> Statement[None]:
     """A new user's row, so that there is one to lock; the number before the first is not given out."""
     new = insert(UserState).values(
         user_id=bindparam("user_id", type_=Text),
-        seq=_FIRST_NUMBER - _ONE,
+        seq=FIRST_NUMBER - ONE,
         live_count=literal_column("0"),
-        purged_seq=_FIRST_NUMBER - _ONE,
+        purged_seq=FIRST_NUMBER - ONE,
     )
     return compiled(new.on_conflict_do_nothing(), nothing)
 
@@ -181,14 +174,14 @@ def _create() -> Statement[ShownRow]:
     """Takes the next number, counts and inserts; returns no row where the quota is used up."""
     first = insert(UserState).values(
         user_id=bindparam("user_id", type_=Text),
-        seq=_FIRST_NUMBER,
-        live_count=_ONE,
-        purged_seq=_FIRST_NUMBER - _ONE,
+        seq=FIRST_NUMBER,
+        live_count=ONE,
+        purged_seq=FIRST_NUMBER - ONE,
     )
     state = (
         first.on_conflict_do_update(
             index_elements=["user_id"],
-            set_={"seq": col(UserState.seq) + _ONE, "live_count": col(UserState.live_count) + _ONE},
+            set_={"seq": col(UserState.seq) + ONE, "live_count": col(UserState.live_count) + ONE},
             where=_below_quota,
         )
         .returning(col(UserState.seq), func.clock_timestamp().label("at"))
@@ -237,13 +230,7 @@ def _create_once() -> Statement[KnownRow]:
         )
         .cte("known")
     )
-    state = (
-        update(UserState)
-        .where(state_of_user, _below_quota, ~select(known).exists())
-        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
-        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
-        .cte("state")
-    )
+    state = next_numbers(_below_quota, ~select(known).exists(), live=ONE)
     made = _insert_todo(state).returning(col(Todo.id)).cte("made")
     record: dict[str, ColumnElement[Any]] = {
         "user_id": bindparam("user_id", type_=Text),
@@ -268,13 +255,7 @@ def _create_once() -> Statement[KnownRow]:
 def _restore() -> Statement[None]:
     """Undoes a deletion where the quota lets it; the user's state is locked before."""
     gone = [of_user, _this_todo, col(Todo.deleted_at).is_not(None)]
-    state = (
-        update(UserState)
-        .where(state_of_user, _below_quota, select(col(Todo.id)).where(*gone).exists())
-        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
-        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
-        .cte("state")
-    )
+    state = next_numbers(_below_quota, select(col(Todo.id)).where(*gone).exists(), live=ONE)
     back = (
         update(Todo)
         .where(*gone)
@@ -285,25 +266,13 @@ def _restore() -> Statement[None]:
 
 def _succeed() -> Statement[None]:
     """As `_create`, for a user whose state is locked before, and whatever the quota is."""
-    state = (
-        update(UserState)
-        .where(state_of_user)
-        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) + _ONE)
-        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
-        .cte("state")
-    )
+    state = next_numbers(live=ONE)
     return compiled(_insert_todo(state, "due_wall"), nothing)
 
 
 def _replace() -> Statement[ShownRow]:
     """Takes the next number and writes every field that a client sets; the user's state is locked before."""
-    state = (
-        update(UserState)
-        .where(state_of_user)
-        .values(seq=col(UserState.seq) + _ONE)
-        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
-        .cte("state")
-    )
+    state = next_numbers()
     completed_at = case((_CLIENT_SET["completed"], func.coalesce(col(Todo.completed_at), state.c.at)), else_=null())
     is_due_as_before = and_(
         col(Todo.due_at).is_not_distinct_from(_CLIENT_SET["due_at"]), col(Todo.timezone) == _CLIENT_SET["timezone"]
@@ -333,13 +302,7 @@ def _delete() -> Statement[DeletedRow]:
         bindparam("any_version", type_=Boolean),
         found.c.version == any_(bindparam("versions", type_=ARRAY(BigInteger))),
     )
-    state = (
-        update(UserState)
-        .where(state_of_user, select(found).where(expected).exists())
-        .values(seq=col(UserState.seq) + _ONE, live_count=col(UserState.live_count) - _ONE)
-        .returning(col(UserState.seq), func.clock_timestamp().label("at"))
-        .cte("state")
-    )
+    state = next_numbers(select(found).where(expected).exists(), live=-ONE)
     gone = (
         update(Todo)
         .where(of_user, _this_todo, _live)
