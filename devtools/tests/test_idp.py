@@ -108,6 +108,20 @@ def test_after_a_rotation_old_tokens_verify_until_their_key_is_dropped(issuer: s
         claims(issuer, old)
 
 
+def test_with_a_key_file_tokens_verify_after_a_restart_and_rotations_last(tmp_path: Path) -> None:
+    arguments = ("--issuer", "http://idp.invalid", "--keys", str(tmp_path / "keys.json"))
+    with running(tmp_path / "log", *arguments) as url:
+        token = issue(url, sub="alice")
+        httpx.post(f"{url}/rotate").raise_for_status()
+        kids = [key["kid"] for key in httpx.get(f"{url}/jwks.json").json()["keys"]]
+    assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o600
+    with running(tmp_path / "log", *arguments) as url:
+        keys = jwt.PyJWKSet.from_dict(httpx.get(f"{url}/jwks.json").json())
+        assert [key.key_id for key in keys.keys] == kids
+        key = keys[jwt.get_unverified_header(token)["kid"]]
+        assert jwt.decode(token, key, algorithms=["RS256"], audience="todos")["sub"] == "alice"
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "words"),
     [

@@ -1,7 +1,8 @@
 """The identity provider of the local stack. FOR DEVELOPMENT ONLY: it gives anyone a token for anybody.
 
-`python -m devtools.idp --port 8080` listens on loopback alone and keeps its keys in memory. Tokens are RS256.
-A container, whose port nobody publishes, listens with `--host 0.0.0.0`, under the URL given with `--issuer`.
+`python -m devtools.idp --port 8080` listens on loopback alone and keeps its keys in memory, or with `--keys FILE` in a
+file, so that tokens outlive a restart. Tokens are RS256. A container, whose port nobody publishes, listens with
+`--host 0.0.0.0`, under the URL given with `--issuer`.
 
     GET  /.well-known/openid-configuration   discovery
     GET  /jwks.json                          the public keys
@@ -15,16 +16,24 @@ import json
 import secrets
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import jwt
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from jwt.algorithms import RSAAlgorithm
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from devtools.files import write_private
 from devtools.processes import LOOPBACK
 
 ALGORITHM = "RS256"
@@ -73,11 +82,15 @@ class RotateRequest(BaseModel):
 
 
 class Keys:
-    """The signing keys, newest first; the first signs."""
+    """The signing keys, newest first; the first signs. They are read from `file` where it exists, and kept in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
         self._keys: dict[str, RSAPrivateKey] = {}
-        self.add()
+        if file and file.exists():
+            self._keys = {kid: _read_pem(pem) for kid, pem in json.loads(file.read_text()).items()}
+        else:
+            self.add()
 
     @property
     def kids(self) -> list[str]:
@@ -87,10 +100,12 @@ class Keys:
         """Make a key and sign with it from now on."""
         key = generate_private_key(public_exponent=65537, key_size=2048)
         self._keys = {secrets.token_hex(8): key, **self._keys}
+        self._keep()
 
     def drop_earlier(self) -> None:
         """Forget every key but the one that signs."""
         self._keys = dict([next(iter(self._keys.items()))])
+        self._keep()
 
     def sign(self, payload: dict[str, JsonValue]) -> str:
         """The token in its compact form (RFC 7515 section 3.1).
@@ -105,15 +120,18 @@ class Keys:
         """The key set (RFC 7517 section 5)."""
         return {"keys": [_public_key(kid, key) for kid, key in self._keys.items()]}
 
+    def _keep(self) -> None:
+        if self._file:
+            write_private(self._file, json.dumps({kid: _pem(key) for kid, key in self._keys.items()}))
+
 
 class InvalidRequestError(Exception):
     """The client is told this sentence with a 400, as RFC 6749 section 5.2 has it."""
 
 
-def create_app(issuer: str) -> FastAPI:
+def create_app(issuer: str, keys: Keys) -> FastAPI:
     """The provider, which says that it is reached at the URL `issuer`."""
     app = FastAPI(title="Development identity provider", openapi_url=None)
-    keys = Keys()
 
     @app.exception_handler(InvalidRequestError)
     async def refuse(_request: Request, error: InvalidRequestError) -> JSONResponse:
@@ -189,15 +207,28 @@ def _public_key(kid: str, key: RSAPrivateKey) -> dict[str, str]:
     return {"kid": kid, "use": "sig", "alg": ALGORITHM, **{name: numbers[name] for name in ("kty", "n", "e")}}
 
 
+def _pem(key: RSAPrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _read_pem(pem: str) -> RSAPrivateKey:
+    key = load_pem_private_key(pem.encode(), password=None)
+    if not isinstance(key, RSAPrivateKey):
+        raise TypeError("the key file holds a key that is not RSA")
+    return key
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m devtools.idp", description=__doc__.partition("\n")[0])
     parser.add_argument("--host", default=LOOPBACK, help="the address to listen on")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--issuer", help="the URL it is reached at, where that is not its own address")
+    parser.add_argument("--keys", type=Path, metavar="FILE", help="where the signing keys are kept; made if missing")
     arguments = parser.parse_args()
     issuer: str = arguments.issuer or f"http://{arguments.host}:{arguments.port}"
     print(f"Identity provider FOR DEVELOPMENT ONLY at {issuer}: it gives anyone a token for anybody.", flush=True)
-    uvicorn.run(create_app(issuer), host=arguments.host, port=arguments.port, timeout_graceful_shutdown=1)
+    app = create_app(issuer, Keys(arguments.keys))
+    uvicorn.run(app, host=arguments.host, port=arguments.port, timeout_graceful_shutdown=1)
     return 0
 
 
