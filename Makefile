@@ -6,7 +6,7 @@ override SUB := $(value SUB)
 export SUB
 BIN := .venv/bin
 
-.PHONY: help run token test test-external bench secrets images lint types lock settings format setup
+.PHONY: help run token test test-external chaos bench secrets images lint types lock settings format setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ test: lint types ## lint, types, and every test that Python alone can run
 
 test-external: setup ## tests against what no wheel brings and the newest uvicorn; skips by name what is missing
 	@$(BIN)/python -m pytest -m external || test $$? -eq 5  # 5: there is none
+
+chaos: setup ## break everything under users who check every answer; SEED=7, ONLY="postgres-killed …", QUICK=1
+	@$(BIN)/python -m tests.resilience $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 bench: setup ## us and the peers in one run: a table, bench/results; QUICK=1 for a short run, ONLY=gateway for a part
 	@$(BIN)/python -m bench

@@ -1,0 +1,18 @@
+"""Every scenario there is, and the few that are played at each run of the tests."""
+
+from tests.resilience import network_faults, process_faults
+from tests.resilience.conductor import Pace
+from tests.resilience.scenario import Scenario
+
+SHORT = ("gateway-1-killed", "todos-1-frozen", "postgres-killed", "gateway-1-valkey-held", "all-killed")
+SHORT_PACE = Pace(calm=0.3, fault=0.7, after=0.5)
+
+
+def scenarios() -> list[Scenario]:
+    """In the order in which they are played."""
+    return [*process_faults.scenarios(), *network_faults.scenarios()]
+
+
+def short() -> list[Scenario]:
+    """Those of the short form."""
+    return [scenario for scenario in scenarios() if scenario.name in SHORT]
