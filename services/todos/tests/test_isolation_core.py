@@ -148,7 +148,7 @@ async def test_no_row_can_be_written_for_another_user(database: Database) -> Non
         f"INSERT INTO user_state VALUES ($1, 1, 0) ON CONFLICT (user_id) DO UPDATE SET user_id = '{alice}x'",
     ):
         names = ("user_id",) if "$1" in sql else ()
-        command = Command(Statement(sql.encode(), names, lambda: None))
+        command = Command(Statement(sql.encode(), names, lambda: None, ()))
         await todos_of(database, bob).create(TodoFields(title="his"))
         with pytest.raises(InsufficientPrivilege):
             await session_of(database, bob).write(committing(command))
@@ -166,7 +166,7 @@ async def test_the_users_setting_never_survives_on_a_reused_connection(
     with pytest.raises(ProblemError):
         await alice.patch(str(uuid4()), {}, None)
     assert await setting_left_on_the_connection(database) == (None, 0)
-    broken = Command(Statement(b"SELECT 1/0", (), int))
+    broken = Command(Statement(b"SELECT 1/0", (), int, ()))
     with pytest.raises(psycopg.errors.DivisionByZero):
         await session_of(database, user).read(broken)
     with pytest.raises(psycopg.errors.DivisionByZero):

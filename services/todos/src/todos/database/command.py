@@ -3,25 +3,26 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import WeakSet
 
-from sqlalchemy import CompoundSelect, Delete, Insert, Select, Update
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-
+from todos.database.ownership import Expression, TableUse, compile_owned
 from todos.database.pipeline import Sent
 
 type Value = str | bytes | int | bool | date | datetime | list[str] | list[int] | None
 
-_DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Statement[Row]:
-    """SQL with `$n` parameters, which are named in order by `names`."""
+    """SQL with `$n` parameters, which are named in order by `names`; `uses` are the tables that it names."""
 
     sql: bytes
     names: tuple[str, ...]
     make_row: Callable[..., Row]
+    uses: tuple[TableUse, ...]
+
+
+_registered: WeakSet[Statement[Any]] = WeakSet()
 
 
 class Runnable(Protocol):
@@ -53,14 +54,21 @@ class Command[Row]:
         self._rows = [make_row(*row) for row in rows]
 
 
-def compiled[Row](
-    expression: Select[*tuple[object, ...]] | CompoundSelect[*tuple[object, ...]] | Insert | Update | Delete,
-    make_row: Callable[..., Row],
-) -> Statement[Row]:
-    """Compile an expression, of which every value is a named parameter."""
-    result = expression.compile(dialect=_DIALECT)
-    assert not any(value is not None for value in result.params.values()), result.params  # noqa: S101 - by construction
-    return Statement(str(result).encode(), tuple(result.positiontup or ()), make_row)
+def compiled[Row](expression: Expression, make_row: Callable[..., Row]) -> Statement[Row]:
+    """Compile and register a statement.
+
+    Raises:
+        UnboundStatementError: as `compile_owned`.
+    """
+    result = compile_owned(expression)
+    statement = Statement(str(result).encode(), tuple(result.positiontup or ()), make_row, tuple(result.uses))
+    _registered.add(statement)
+    return statement
+
+
+def registered() -> frozenset[Statement[Any]]:
+    """Every compiled statement that is still in use."""
+    return frozenset(_registered)
 
 
 def nothing() -> None:

@@ -1,16 +1,21 @@
 """The tables. The migrations make them; a test holds the two to each other."""
 
 from datetime import date, datetime
+from typing import ClassVar
 from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, Column, Computed, DateTime, LargeBinary, SmallInteger, Text
 from sqlmodel import Field, SQLModel
+
+from todos.database.ownership import OF_USERS
 
 Timestamp = DateTime(timezone=True)
 
 
 class Todo(SQLModel, table=True):
     """One todo of one user, deleted ones included."""
+
+    __table_args__: ClassVar = {"info": {OF_USERS: True}}
 
     user_id: str = Field(sa_type=Text, primary_key=True)
     id: UUID = Field(primary_key=True)
@@ -45,6 +50,7 @@ class UserState(SQLModel, table=True):
     """The row that puts one user's writers in line."""
 
     __tablename__ = "user_state"
+    __table_args__: ClassVar = {"info": {OF_USERS: True}}
 
     user_id: str = Field(sa_type=Text, primary_key=True)
     seq: int = Field(sa_type=BigInteger)
@@ -57,6 +63,8 @@ class UserState(SQLModel, table=True):
 
 class Idempotency(SQLModel, table=True):
     """A creation that its client may ask for again under the same key."""
+
+    __table_args__: ClassVar = {"info": {OF_USERS: True}}
 
     user_id: str = Field(sa_type=Text, primary_key=True)
     key: str = Field(sa_type=Text, primary_key=True)
@@ -73,6 +81,7 @@ class SeenSignature(SQLModel, table=True):
     """A signed write that was received, and is refused if it comes again."""
 
     __tablename__ = "seen_signature"
+    __table_args__: ClassVar = {"info": {OF_USERS: True}}
 
     user_id: str = Field(sa_type=Text, primary_key=True)
     proof: bytes = Field(sa_type=LargeBinary, primary_key=True)
@@ -84,11 +93,13 @@ class SeenSignature(SQLModel, table=True):
 class Erasure(SQLModel, table=True):
     """One row for all users, who may read it: no number up to `highest` is ever a first one."""
 
+    __table_args__: ClassVar = {"info": {OF_USERS: False}}
+
     only_row: bool = Field(primary_key=True)
     highest: int = Field(sa_type=BigInteger)
 
 
-TABLES = tuple(str(model.__tablename__) for model in (Todo, UserState, Idempotency, SeenSignature))
+TABLES = tuple(name for name, table in SQLModel.metadata.tables.items() if table.info[OF_USERS])
 """What belongs to users, each row to one, behind row-level security."""
 PRIVILEGES = {
     **dict.fromkeys(TABLES, frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})),
