@@ -76,6 +76,7 @@ def nearest_bad_tokens(provider: Provider) -> dict[str, tuple[str, str]]:
     """Name of the rule → (reason, a token that breaks that rule alone)."""
     signer, issuer, now = provider.signer, provider.issuer, int(time.time())
     good = good_claims(issuer)
+    forger = Signer(private=rsa_key(1))
     header, payload, signature = provider.token().split(".")
 
     def with_claims(reason: str, **changes: Any) -> tuple[str, str]:
@@ -128,14 +129,18 @@ def nearest_bad_tokens(provider: Provider) -> dict[str, tuple[str, str]]:
         "alg missing": with_header("malformed", alg=None),
         "alg a list": with_header("malformed", alg=["RS256"]),
         "unknown kid": with_header("unknown_key", kid="k9"),
-        "no kid": with_header("unknown_key", kid=None),
+        "no kid, signed by another key": ("signature", Signer(private=rsa_key(1)).token(good, kid=None)),
         "kid a number": with_header("malformed", kid=1),
         "crit": with_header("malformed", crit=["exp"]),
         "b64": with_header("malformed", b64=True),
         "zip": with_header("malformed", zip="DEF"),
-        "jku": with_header("malformed", jku="https://evil.example/jwks"),
-        "x5u": with_header("malformed", x5u="https://evil.example/x5u"),
-        "jwk": with_header("malformed", jwk=signer.jwk()),
+        "crit that names jku": with_header("malformed", crit=["jku"], jku=f"{issuer}/jwks"),
+        "crit of nothing": with_header("malformed", crit=[]),
+        "own key in jwk": ("signature", forger.token(good, jwk=forger.jwk())),
+        "own key in x5c": ("signature", forger.token(good, x5c=[encode(b"certificate")])),
+        "own keys at jku": ("signature", forger.token(good, jku="https://evil.example/jwks")),
+        "own keys at x5u": ("signature", forger.token(good, x5u="https://evil.example/x5u")),
+        "own keys at jku under another kid": ("unknown_key", forger.token(good, kid="k9", jku="https://evil.example")),
         "typ": with_header("malformed", typ="dpop+jwt"),
         "typ a number": with_header("malformed", typ=1),
         "signed by another key": ("signature", Signer(private=rsa_key(1)).token(good)),
@@ -192,6 +197,10 @@ def nearest_good_tokens(provider: Provider) -> dict[str, str]:
         "typ at+jwt": signer.token(good, typ="AT+jwt"),
         "other claims": provider.token(scope="a b", nested={"a": [1]}),
         "another header": signer.token(good, x5t="abc"),
+        "no kid": signer.token(good, kid=None),
+        "where others would look for the key": signer.token(
+            good, jku="https://evil.example/jwks", x5u="https://evil.example", x5c=["MII"], jwk={"kty": "RSA"}
+        ),
     }
 
 

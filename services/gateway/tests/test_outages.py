@@ -86,13 +86,15 @@ async def test_a_provider_that_was_down_at_the_start_is_found_when_it_comes(
         assert await status(gateway, token_at(provider, clock)) == 200
 
 
-async def test_random_kids_reach_the_provider_once_and_are_401_while_it_answers(
+async def test_random_kids_all_at_once_reach_the_provider_once_and_the_upstream_never(
     start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
 ) -> None:
-    async with start_gateway(rate_limits="user=600/60s") as gateway:
+    clock = MovingClock()
+    async with start_gateway(clock=clock.clock, rate_limits="user=600/60s") as gateway:
         tokens = [provider.signer.token(good_claims(provider.issuer), kid=f"random-{n}") for n in range(200)]
         statuses = await asyncio.gather(*(status(gateway, token) for token in tokens))
-        assert set(statuses) == {401}
+        assert 401 in statuses
+        assert set(statuses) <= {401, 503}
         assert provider.fetches == 2
     assert upstream.requests == []
 

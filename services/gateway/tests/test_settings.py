@@ -228,4 +228,4 @@ def test_a_file_of_keys_is_admitted_as_the_providers_would_be(
     assert told_of({"https://evil.example": good}) == f"https://evil.example {of_file}is not a trusted issuer"
     (tmp_path / "jwks.json").write_text(json.dumps({"https://id.example.com": good}))
     settings = loaded(monkeypatch, GATEWAY_JWKS_FILE=str(tmp_path / "jwks.json"))
-    assert set(settings.jwks_file["https://id.example.com"]) == {"k1"}
+    assert settings.jwks_file["https://id.example.com"].kids == {"k1"}

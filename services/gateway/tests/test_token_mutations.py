@@ -29,13 +29,17 @@ class FixedKeys:
     def __init__(self) -> None:
         self._keys = parse_jwks({"keys": [SIGNER.jwk()]})
 
-    def holds(self, kid: str, key: Key) -> bool:
-        return self._keys.get(kid) is key
+    def held(self, kid: str | None, algorithm: str) -> Key | None:
+        return self._keys.find(kid, algorithm)
 
-    async def key(self, kid: str) -> Key:
-        if kid not in self._keys:
+    async def key(self, kid: str, algorithm: str) -> Key:
+        key = self.held(kid, algorithm)
+        if key is None:
             raise invalid_token("unknown_key")
-        return self._keys[kid]
+        return key
+
+    async def fetch_for_signature(self, _signature: bytes) -> None:
+        """There is nothing newer."""
 
 
 def verifies(token: bytes) -> bool:

@@ -4,10 +4,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from gateway import request_checks, routes
-from gateway.auth_errors import UNCOUNTED, AuthenticationError
+from gateway.auth_errors import AuthenticationError
 from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
 from gateway.forward.client_disconnect import ClientDisconnectedError, DisconnectWatchers
@@ -98,7 +97,7 @@ class Gateway:
             request.user_id, request.user = bearer.user_id, bearer.pseudonym
             check_scope(self._required_scopes, bearer, request.method)
         except AuthenticationError as failure:
-            if failure.status == HTTPStatus.UNAUTHORIZED and failure.reason not in UNCOUNTED:
+            if failure.counted:
                 request.limit_headers = await self._limiter.count_auth_failure(request.client.limited_address)
             raise
         return bearer

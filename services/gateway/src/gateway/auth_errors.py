@@ -26,16 +26,30 @@ _CHALLENGE = (b"www-authenticate", b"Bearer")
 _INVALID_TOKEN = (b"www-authenticate", b'Bearer error="invalid_token"')
 KEYS_RETRY_SECONDS = 5
 
-UNCOUNTED: frozenset[Reason] = frozenset({"missing", "expired", "scope", "revoked", "keys_unavailable", "rate_limited"})
-"""Failures of honest clients, and our own: they never count against an address."""
+_HONEST: frozenset[Reason] = frozenset({"expired"})
+"""Faults of honest clients' tokens: they never count against an address."""
 
 
 class AuthenticationError(ProblemError):
-    """The request is not authenticated; `reason` is for operators only."""
+    """The request is not authenticated.
 
-    def __init__(self, reason: Reason, code: Code, detail: str, headers: Headers) -> None:
+    Attributes:
+        reason: for operators only.
+        counted: whether the failure counts against the client's address.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        code: Code,
+        detail: str,
+        headers: Headers,
+        *,
+        counted: bool = False,
+    ) -> None:
         super().__init__(code, detail, headers=headers)
         self.reason: Reason = reason
+        self.counted = counted
 
 
 def too_many_failures(headers: Headers) -> AuthenticationError:
@@ -52,7 +66,8 @@ def not_bearer() -> AuthenticationError:
 
 
 def invalid_token(reason: Reason) -> AuthenticationError:
-    return AuthenticationError(reason, "invalid_token", "The token is not accepted.", [_INVALID_TOKEN])
+    counted = reason not in _HONEST
+    return AuthenticationError(reason, "invalid_token", "The token is not accepted.", [_INVALID_TOKEN], counted=counted)
 
 
 def insufficient_scope(scope: str) -> AuthenticationError:
@@ -67,5 +82,14 @@ def revoked() -> AuthenticationError:
 
 def keys_unavailable() -> AuthenticationError:
     """The provider's keys cannot be fetched: our fault, never the client's."""
+    return _keys_unavailable("keys_unavailable", counted=False)
+
+
+def not_fetched_yet() -> AuthenticationError:
+    """No fetch began since the key id first came: it may be new as well as invented."""
+    return _keys_unavailable("unknown_key", counted=True)
+
+
+def _keys_unavailable(reason: Reason, *, counted: bool) -> AuthenticationError:
     detail = "The keys that verify tokens cannot be had at the moment."
-    return AuthenticationError("keys_unavailable", "keys_unavailable", detail, [retry_after(KEYS_RETRY_SECONDS)])
+    return AuthenticationError(reason, "keys_unavailable", detail, [retry_after(KEYS_RETRY_SECONDS)], counted=counted)

@@ -55,7 +55,8 @@ async def _check_keys(settings: ServeSettings) -> int:
                 print(f"keys of {issuer.issuer}: {error}", file=sys.stderr)
                 code = 1
             else:
-                print(f"keys of {issuer.issuer}: {', '.join(sorted(fetched.keys or {}))}")
+                kids = [] if fetched.keys is None else [kid or "one without an id" for kid in fetched.keys.kids]
+                print(f"keys of {issuer.issuer}: {', '.join(sorted(kids))}")
     return code
 
 

@@ -10,7 +10,9 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from runtime.settings import CommaList, Json, Settings, raise_entry_faults
 
-type Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "EdDSA"]
+type Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]
 
 HttpUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
 Audiences = Annotated[list[str], NoDecode, CommaList, Field(min_length=1)]
@@ -65,8 +67,9 @@ class IssuerSettings(Settings):
     user_claim: Annotated[str | None, Field(examples=["user_id"])] = None
     """The claim that holds the user id; `sub` where it is not set."""
     algorithms: Annotated[Algorithms | None, NoDecode, CommaList, Field(examples=["RS256,EdDSA"])] = None
-    """The algorithms that tokens may be signed with, out of RS256, RS384, RS512, PS256, PS384, PS512, ES256 and EdDSA;
-    RS256 where it is not set. Better Auth signs with EdDSA unless configured otherwise."""
+    """The algorithms that tokens may be signed with, out of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384,
+    ES512 and EdDSA (also written Ed25519); RS256 where it is not set. Better Auth signs with EdDSA unless configured
+    otherwise."""
 
     token_max_lifetime: Annotated[int, Field(gt=0)] = 24 * 3600
     """Seconds from `iat`, or without it from now, to `exp`; a revocation is kept for as long."""

@@ -19,7 +19,7 @@ from pydantic.networks import AnyUrl
 from pydantic_settings import NoDecode
 
 from gateway.issuer_settings import HttpUrl, IssuerSettings
-from gateway.keys.jwks import Key, parse_jwks
+from gateway.keys.jwks import KeySet, parse_jwks
 from gateway.limits.limiter import RedisFailure
 from gateway.limits.policy import Policy, parse_policy
 from gateway.limits.redis_limits import redis_client
@@ -94,7 +94,7 @@ def _jwks_file(value: object) -> object:
         raise ValueError("is not JSON") from None
     if not isinstance(document, dict):
         raise ValueError("is not of the form {issuer: jwks}")  # noqa: TRY004 - pydantic takes ValueError for a fault
-    admitted: dict[str, dict[str, Key]] = {}
+    admitted: dict[str, KeySet] = {}
     faults: list[tuple[str, str]] = []
     for issuer, jwks in document.items():
         try:
@@ -135,7 +135,7 @@ class ServeSettings(ListenSettings, IssuerSettings):
     keepalive_seconds: Annotated[int, Field(gt=0)] = 75
     """Seconds to keep an idle client connection; longer than whatever is in front keeps it."""
 
-    jwks_file: Annotated[dict[str, dict[str, Key]], NoDecode, BeforeValidator(_jwks_file)] = Field(
+    jwks_file: Annotated[dict[str, KeySet], NoDecode, BeforeValidator(_jwks_file)] = Field(
         default_factory=dict, examples=["/etc/gateway/jwks.json"]
     )
     """A file `{issuer: jwks}` of keys to start with while a provider cannot be reached."""

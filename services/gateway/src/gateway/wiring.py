@@ -15,6 +15,7 @@ from gateway.forward.body import BodyBuffers
 from gateway.forward.forwarder import Forwarder
 from gateway.forward.upstream import Upstream
 from gateway.issuer_settings import Issuer
+from gateway.keys.jwks import canonical
 from gateway.keys.jwks_cache import JwksCache
 from gateway.keys.jwks_fetch import JwksFetcher
 from gateway.limits.limiter import Limiter
@@ -90,7 +91,7 @@ def _trusted(
         max_lifetime=settings.token_max_lifetime,
         user_prefix=issuer.user_prefix,
     )
-    return TrustedIssuer(keys, rules, frozenset(issuer.algorithms))
+    return TrustedIssuer(keys, rules, frozenset(map(canonical, issuer.algorithms)))
 
 
 def _shared_limits(settings: ServeSettings, metrics: Metrics) -> RedisLimits | None:

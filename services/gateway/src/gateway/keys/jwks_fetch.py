@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from gateway.keys.jwks import Key, parse_jwks
+from gateway.keys.jwks import KeySet, parse_jwks
 
 TIMEOUT_SECONDS = 5
 MAX_BYTES = 256 * 1024
@@ -25,7 +25,7 @@ class JwksFetchError(Exception):
 class FetchedJwks:
     """The result of a fetch; `keys` is None if the provider says that nothing changed."""
 
-    keys: dict[str, Key] | None
+    keys: KeySet | None
     etag: str | None
     fresh_seconds: float
 

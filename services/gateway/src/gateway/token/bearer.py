@@ -11,7 +11,7 @@ from gateway.auth_errors import invalid_token, missing_token, not_bearer
 
 MAX_TOKEN_BYTES = 8192
 _BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
-_FORBIDDEN_HEADERS = frozenset({"crit", "b64", "zip", "jku", "x5u", "jwk"})
+_FORBIDDEN_HEADERS = frozenset({"crit", "b64", "zip"})
 _TYPES = frozenset({"jwt", "at+jwt"})
 
 

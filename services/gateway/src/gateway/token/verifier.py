@@ -8,9 +8,10 @@ from typing import NamedTuple
 from gateway.auth_errors import invalid_token
 from gateway.clock import SYSTEM, Clock
 from gateway.expiring_lru import ExpiringLRU
-from gateway.keys.jwks import Key
+from gateway.keys.jwks import Key, canonical
 from gateway.keys.jwks_cache import JwksCache
 from gateway.token import bearer, claims
+from gateway.token.bearer import Parts
 from gateway.token.claims import Bearer, Rules
 
 REMEMBERED_TOKENS = 16384
@@ -28,9 +29,14 @@ class TrustedIssuer:
 
 class _Verified(NamedTuple):
     bearer: Bearer
-    key: Key
-    kid: str
     keys: JwksCache
+    kid: str | None
+    algorithm: str
+    key: Key
+
+    @property
+    def key_is_held(self) -> bool:
+        return self.keys.held(self.kid, self.algorithm) is self.key
 
 
 class TokenVerifier:
@@ -49,26 +55,48 @@ class TokenVerifier:
         """
         digest = hashlib.sha256(token).digest()
         known = self._remembered.get(digest)
-        if known is not None and known.keys.holds(known.kid, known.key):
+        if known is not None and known.key_is_held:
             return known.bearer
         verified = await self._verify(bearer.parse(token))
         seconds = min(REMEMBERED_SECONDS, verified.bearer.expires - self._clock.wall())
         self._remembered.put(digest, verified, seconds)
         return verified.bearer
 
-    async def _verify(self, parts: bearer.Parts) -> _Verified:
+    async def _verify(self, parts: Parts) -> _Verified:
         named = parts.claims.get("iss")
         issuer = self._issuers.get(named) if isinstance(named, str) else None
         if issuer is None:
             raise invalid_token("issuer")
-        if parts.algorithm not in issuer.algorithms:
+        algorithm = canonical(parts.algorithm)
+        if algorithm not in issuer.algorithms:
             raise invalid_token("algorithm")
         if parts.kid is None:
-            raise invalid_token("unknown_key")
-        key = await issuer.keys.key(parts.kid)
-        if parts.algorithm not in key.algorithms:
-            raise invalid_token("algorithm")
-        if not key.verifies(parts.algorithm, parts.signing_input, parts.signature):
-            raise invalid_token("signature")
+            key = await _key_without_kid(issuer.keys, algorithm, parts)
+        else:
+            key = await _key_with_kid(issuer.keys, parts.kid, algorithm, parts)
         checked = claims.check(parts.claims, issuer.rules, self._clock.wall())
-        return _Verified(checked, key, parts.kid, issuer.keys)
+        return _Verified(checked, issuer.keys, parts.kid, algorithm, key)
+
+
+async def _key_with_kid(keys: JwksCache, kid: str, algorithm: str, parts: Parts) -> Key:
+    key = await keys.key(kid, algorithm)
+    if not key.verifies(algorithm, parts.signing_input, parts.signature):
+        raise invalid_token("signature")
+    return key
+
+
+async def _key_without_kid(keys: JwksCache, algorithm: str, parts: Parts) -> Key:
+    """The one key of the set that fits the algorithm, if it verifies (RFC 7515 section 4.1.4: `kid` is optional).
+
+    A provider whose tokens have no key id may have put another key in its place.
+    """
+    key = keys.held(None, algorithm)
+    if key is not None and key.verifies(algorithm, parts.signing_input, parts.signature):
+        return key
+    await keys.fetch_for_signature(parts.signature)
+    newer = keys.held(None, algorithm)
+    if newer is None:
+        raise invalid_token("unknown_key")
+    if newer is key or not newer.verifies(algorithm, parts.signing_input, parts.signature):
+        raise invalid_token("signature")
+    return newer
