@@ -331,6 +331,33 @@ async def test_the_answer_tells_the_limits_and_a_refusal_when_to_come_back(
         assert gateway.metric("gateway_ratelimit_degraded") == 1
 
 
+@pytest.mark.parametrize(
+    ("limits", "violated"),
+    [
+        ("user=1/60s", ["user"]),
+        ("user=600/60s,user-write=1/60s", ["user-write"]),
+        ("user=1/60s,user-write=1/60s", ["user", "user-write"]),
+    ],
+)
+async def test_a_refusal_names_the_limits_that_were_exceeded(
+    start_gateway: StartGateway, provider: Provider, limits: str, violated: list[str]
+) -> None:
+    headers = {"Authorization": f"Bearer {provider.token()}"}
+    async with start_gateway(rate_limits=limits) as gateway:
+        passed, refused = [await gateway.client.post("/v1/todos", headers=headers) for _ in range(2)]
+        assert (passed.status_code, refused.status_code) == (200, 429)
+        assert refused.json()["violated-policies"] == violated
+
+
+async def test_a_refusal_for_failing_tokens_names_their_limit(start_gateway: StartGateway, provider: Provider) -> None:
+    headers = {"Authorization": f"Bearer {provider.token(aud='other')}"}
+    async with start_gateway(rate_limits="auth-failure=1/60s") as gateway:
+        failed, refused = [await gateway.client.get("/v1/todos", headers=headers) for _ in range(2)]
+        assert (failed.status_code, refused.status_code) == (401, 429)
+        assert "violated-policies" not in failed.json()
+        assert refused.json()["violated-policies"] == ["auth-failure"]
+
+
 async def test_two_gateways_share_one_limit(
     start_gateway: StartGateway, provider: Provider, valkey: LocalValkey
 ) -> None:

@@ -91,6 +91,7 @@ class ProblemError(Exception):
         detail: one sentence for a person; never a token, the value of a claim, or a message of the database.
         headers: further headers of the response, with names in lower case.
         faults: the violations of the contract; with `invalid` only.
+        violated_policies: the names of the limits that were exceeded; with `rate_limited` only.
     """
 
     def __init__(
@@ -100,12 +101,14 @@ class ProblemError(Exception):
         *,
         headers: Headers = (),
         faults: Sequence[Fault] = (),
+        violated_policies: Sequence[str] = (),
     ) -> None:
         super().__init__(code)
         self.code: Code = code
         self.detail = detail
         self.headers = tuple(headers)
         self.faults = faults
+        self.violated_policies = violated_policies
 
     @property
     def status(self) -> int:
@@ -129,6 +132,8 @@ def render(problem: ProblemError, request_id: str) -> tuple[int, list[tuple[byte
     }
     if problem.faults:
         document["errors"] = problem.faults
+    if problem.violated_policies:
+        document["violated-policies"] = problem.violated_policies
     headers = [
         (b"content-type", MEDIA_TYPE),
         (b"cache-control", b"no-store"),

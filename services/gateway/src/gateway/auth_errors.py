@@ -1,5 +1,6 @@
 """Why a request was not authenticated: in detail for logs and metrics, without for the client."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from runtime.problems import Code, ProblemError, retry_after
@@ -46,14 +47,16 @@ class AuthenticationError(ProblemError):
         headers: Headers,
         *,
         counted: bool = False,
+        violated_policies: Sequence[str] = (),
     ) -> None:
-        super().__init__(code, detail, headers=headers)
+        super().__init__(code, detail, headers=headers, violated_policies=violated_policies)
         self.reason: Reason = reason
         self.counted = counted
 
 
-def too_many_failures(headers: Headers) -> AuthenticationError:
-    return AuthenticationError("rate_limited", "rate_limited", "Too many failed authentications.", headers)
+def too_many_failures(headers: Headers, violated_policies: Sequence[str]) -> AuthenticationError:
+    detail = "Too many failed authentications."
+    return AuthenticationError("rate_limited", "rate_limited", detail, headers, violated_policies=violated_policies)
 
 
 def missing_token() -> AuthenticationError:

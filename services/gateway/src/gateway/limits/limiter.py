@@ -83,7 +83,7 @@ class Limiter:
             return _passed_or_limited(await self._check(LimitCheck(address_subject(address), self._failing)))
         except ProblemError as problem:
             if problem.code == "rate_limited":
-                raise too_many_failures(list(problem.headers)) from None
+                raise too_many_failures(problem.headers, problem.violated_policies) from None
             raise
 
     async def _check(self, check: LimitCheck) -> list[Verdict]:
@@ -147,12 +147,14 @@ def _headers(verdicts: Sequence[Verdict]) -> Headers:
 
 def _passed_or_limited(verdicts: Sequence[Verdict]) -> Headers:
     headers = _headers(verdicts)
-    wait = 0
-    for verdict in verdicts:
-        if not verdict.allowed:
-            wait = max(wait, _seconds(verdict.retry))
-    if wait:
-        raise ProblemError("rate_limited", "Too many requests.", headers=[*headers, retry_after(wait)])
+    denied = [verdict for verdict in verdicts if not verdict.allowed]
+    if denied:
+        raise ProblemError(
+            "rate_limited",
+            "Too many requests.",
+            headers=[*headers, retry_after(max(_seconds(verdict.retry) for verdict in denied))],
+            violated_policies=[verdict.policy.name for verdict in denied],
+        )
     return headers
 
 
