@@ -140,13 +140,15 @@ class Sharing(RuleBasedStateMachine):
         if self.tasks:
             self.run(list(self.tasks)[number % len(self.tasks)].cancel)
 
-    @rule(number=st.integers(0, 50), other=st.integers(0, 50))
-    def give_back_as_another_is_cancelled(self, number: int, other: int) -> None:
+    @rule(number=st.integers(0, 50), other=st.integers(0, 50), cancel_first=st.booleans())
+    def give_back_as_another_is_cancelled(self, number: int, other: int, *, cancel_first: bool) -> None:
         if self.held and self.tasks:
             user, amount = self.held.pop(number % len(self.held))
             task = list(self.tasks)[other % len(self.tasks)]
 
             def both() -> None:
+                if cancel_first:
+                    task.cancel()
                 self.shares.give_back(user, amount)
                 task.cancel()
 

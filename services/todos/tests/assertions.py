@@ -21,8 +21,8 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
     assert answer.json()["instance"] == f"urn:uuid:{answer.headers['x-request-id']}"
 
 
-def assert_unavailable(answer: httpx.Response) -> None:
-    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable"), answer.text
+def assert_unavailable(answer: httpx.Response, code: str = "database_unavailable") -> None:
+    assert (answer.status_code, answer.json()["code"]) == (503, code), answer.text
     assert int(answer.headers["retry-after"]) > 0
 
 

@@ -15,13 +15,51 @@ PARSE = b"P"
 class Relay:
     """`turns` grows whenever a client speaks after the server, or first; `cut` ends the next ones with statements.
 
+    `cut_answers` ends the next ones as their statements are answered, which have then been executed.
+
     `delay` is how many seconds each word of the server takes.
     """
 
     url: str = ""
     turns: int = 0
     cut: int = 0
+    cut_answers: int = 0
     delay: float = 0
+
+
+class _Link:
+    """One client and its connection to the server."""
+
+    def __init__(self, state: Relay, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self._state = state
+        self._client = client
+        self._server = server
+        self._server_spoke = True
+        self._is_asked = False
+
+    async def upward(self, reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(1 << 20):
+            self._is_asked = data.startswith(PARSE)
+            if self._server_spoke:
+                self._server_spoke = False
+                self._state.turns += 1
+                if self._state.cut and self._is_asked:
+                    self._state.cut -= 1
+                    break
+            self._server.write(data)
+        self._server.transport.abort()
+        self._client.transport.abort()
+
+    async def downward(self, reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(1 << 20):
+            if self._state.cut_answers and self._is_asked:
+                self._state.cut_answers -= 1
+                break
+            self._server_spoke = True
+            if self._state.delay:
+                await asyncio.sleep(self._state.delay)
+            self._client.write(data)
+        self._client.transport.abort()
 
 
 @asynccontextmanager
@@ -34,32 +72,9 @@ async def relay(database_url: str) -> AsyncIterator[Relay]:
     async def serve(client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection(parts.hostname, parts.port)
         writers.update({client_writer, server_writer})
-        server_spoke = True
-
-        async def upward() -> None:
-            nonlocal server_spoke
-            while data := await client_reader.read(1 << 20):
-                if server_spoke:
-                    server_spoke = False
-                    state.turns += 1
-                    if state.cut and data.startswith(PARSE):
-                        state.cut -= 1
-                        break
-                server_writer.write(data)
-            server_writer.transport.abort()
-            client_writer.transport.abort()
-
-        async def downward() -> None:
-            nonlocal server_spoke
-            while data := await server_reader.read(1 << 20):
-                server_spoke = True
-                if state.delay:
-                    await asyncio.sleep(state.delay)
-                client_writer.write(data)
-            client_writer.transport.abort()
-
+        link = _Link(state, client_writer, server_writer)
         with contextlib.suppress(ConnectionError):
-            await asyncio.gather(upward(), downward())
+            await asyncio.gather(link.upward(client_reader), link.downward(server_reader))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

@@ -18,7 +18,7 @@ from devtools.postgres import LocalPostgres
 from runtime.logs import JsonFormatter
 from runtime.problems import ProblemError
 from runtime.serve import StartRefusedError
-from services.todos.tests.assertions import assert_unavailable, until_available
+from services.todos.tests.assertions import assert_problem, assert_unavailable, until_available
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, migrate_database, running
 from services.todos.tests.sessions import session_of, todos_of
@@ -131,7 +131,7 @@ async def test_a_lost_transaction_is_tried_again_and_not_for_ever(database_url: 
         attempts = 0
         with pytest.raises(ProblemError) as refused:
             await entry.write(lambda transaction: lose(transaction, 3))
-        assert refused.value.code == "database_unavailable"
+        assert refused.value.code == "overloaded"
 
 
 async def test_connections_that_the_server_closed_are_never_used(
@@ -164,8 +164,9 @@ async def test_a_statement_that_waits_too_long_is_given_up_and_nothing_is_writte
             superuser.execute("SELECT FROM user_state WHERE user_id = %s FOR UPDATE", [alice.user])
             for method in ("PUT", "PATCH", "DELETE"):
                 body = {"title": "x"} if method != "DELETE" else None
-                assert_unavailable(await alice.send(method, f"/v1/todos/{todo['id']}", json_body=body))
-            assert_unavailable(await alice.send("POST", "/v1/todos", json_body={"title": "x"}))
+                answer = await alice.send(method, f"/v1/todos/{todo['id']}", json_body=body)
+                assert_problem(answer, 503, "database_timeout")
+            assert_problem(await alice.send("POST", "/v1/todos", json_body={"title": "x"}), 503, "database_timeout")
         assert (await alice.get("/v1/todos")).json() == [todo]
 
 

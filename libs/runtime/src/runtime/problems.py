@@ -35,6 +35,7 @@ Code = Literal[
     "upstream_timeout",
     "keys_unavailable",
     "database_unavailable",
+    "database_timeout",
     "overloaded",
     "limits_unavailable",
 ]
@@ -67,6 +68,7 @@ STATUS: dict[Code, int] = {
     "upstream_timeout": 504,
     "keys_unavailable": 503,
     "database_unavailable": 503,
+    "database_timeout": 503,
     "overloaded": 503,
     "limits_unavailable": 503,
 }

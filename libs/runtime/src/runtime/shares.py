@@ -1,6 +1,7 @@
 """What all users share, so that none of them can take it from the others."""
 
 import asyncio
+import contextlib
 from collections import deque
 
 WAIT_SECONDS = 1.0
@@ -69,12 +70,14 @@ class FairShares:
         except TimeoutError:
             if not waiter.is_granted:
                 self._leave(user, waiter)
+                self._serve()
                 raise (ShareExceededError if self.held(user) else SharesExhaustedError) from None
         except BaseException:
             if waiter.is_granted:
                 self.give_back(user, amount)
             else:
                 self._leave(user, waiter)
+                self._serve()
             raise
 
     def give_back(self, user: str, amount: int = 1) -> None:
@@ -102,19 +105,20 @@ class FairShares:
             queue = self._waiting[user]
             if not self._fits(user, queue[0].amount):
                 return
-            waiter = queue.popleft()
-            self._grant(user, waiter.amount)
-            waiter.granted.set_result(None)
-            del self._waiting[user]
+            waiter = queue[0]
+            self._leave(user, waiter)
+            if not waiter.granted.cancelled():
+                self._grant(user, waiter.amount)
+                waiter.granted.set_result(None)
             if queue:
-                self._waiting[user] = queue
+                self._waiting[user] = self._waiting.pop(user)
 
     def _leave(self, user: str, waiter: "_Waiter") -> None:
-        queue = self._waiting[user]
-        queue.remove(waiter)
+        queue = self._waiting.get(user, deque())
+        with contextlib.suppress(ValueError):  # it was passed over in the meantime
+            queue.remove(waiter)
         if not queue:
-            del self._waiting[user]
-        self._serve()
+            self._waiting.pop(user, None)
 
 
 class _Waiter:

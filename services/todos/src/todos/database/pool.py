@@ -1,21 +1,14 @@
 """The pool of connections, and what its failures mean for a request."""
 
-import contextlib
-import logging
 import select
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import psycopg
-from psycopg.errors import ReadOnlySqlTransaction
 from psycopg_pool import AsyncConnectionPool
 from pydantic import SecretStr
 
-from runtime.logs import fields
-from runtime.problems import ProblemError, retry_after
 from todos.database.pipeline import PipelinedConnection
-from todos.database.reachability import fault_of
 
 CONNECT_SECONDS = 3
 ACQUIRE_SECONDS = 2
@@ -24,9 +17,6 @@ MAX_LIFETIME_SECONDS = 240
 """Poolers and load balancers in between drop connections after five minutes."""
 RECONNECT_SECONDS = 2
 """After which the pool gives up, so that the next request makes a new attempt instead of a long pause."""
-RETRY_AFTER_SECONDS = 2
-
-log = logging.getLogger("todos.database")
 
 
 @dataclass(slots=True)
@@ -79,24 +69,3 @@ def is_closed_by_server(connection: PipelinedConnection) -> bool:
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
     return bool(poller.poll(0))
-
-
-def unavailable() -> ProblemError:
-    """The answer while the database cannot be used."""
-    return ProblemError(
-        "database_unavailable",
-        "The database cannot be reached at the moment; nothing was lost. Try again.",
-        headers=[retry_after(RETRY_AFTER_SECONDS)],
-    )
-
-
-@contextlib.contextmanager
-def answering_unavailable(database: Database) -> Iterator[None]:
-    """Turn every way in which a database can be gone into a 503, logged without the database's words."""
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, TimeoutError) as error:
-        fault = fault_of(error, database.url.get_secret_value())
-        extra = fields(**fault._asdict(), sqlstate=getattr(error, "sqlstate", None))
-        log.warning("database unavailable", extra=extra)
-        raise unavailable() from None

@@ -16,8 +16,9 @@ from psycopg.pq import TransactionStatus
 
 from runtime.problems import ProblemError
 from todos.database.command import Command, Runnable
+from todos.database.failures import LostConnectionError, answering_failures, unavailable
 from todos.database.pipeline import PipelinedConnection, Sent
-from todos.database.pool import Database, answering_unavailable, is_closed_by_server, unavailable
+from todos.database.pool import Database, is_closed_by_server
 
 ATTEMPTS = 3
 """How often a transaction that lost against another one is tried."""
@@ -57,6 +58,8 @@ class Transaction:
         self._set_user = (_SET_USER, (user_id, statement_timeout))
         self._once = once
         self._begun = False
+        self.was_committing = False
+        """Whether a COMMIT was sent."""
 
     async def send(self, *commands: Runnable) -> None:
         """Run `commands` in their order and fill their rows."""
@@ -75,6 +78,7 @@ class Transaction:
         opening = () if self._begun else (_BEGIN, self._set_user, *self._first())
         closing = (_COMMIT,) if commit else ()
         bound = [command.bound_to(self._user_id) for command in commands]
+        self.was_committing = commit
         results = await self._connection.round_trip(*opening, *bound, *closing)
         self._begun = True
         if commit:
@@ -108,12 +112,14 @@ class UserSession:
         """Run one statement that changes nothing; once more, where the connection broke under it.
 
         Raises:
-            ProblemError: `database_unavailable`.
+            ProblemError: `database_unavailable`, `database_timeout`, `overloaded`.
         """
-        with answering_unavailable(self._database):
+        with answering_failures(self._database.url):
             try:
                 return await self._read(command)
-            except _BrokenConnectionError:
+            except LostConnectionError as lost:
+                if isinstance(lost.__cause__, TimeoutError):
+                    raise
                 return await self._read(command)
 
     async def _read[Row](self, command: Command[Row]) -> Sequence[Row]:
@@ -126,11 +132,11 @@ class UserSession:
         `work` commits; where it raises instead, nothing has happened but that the request was received.
 
         Raises:
-            ProblemError: `database_unavailable`, or what `work` raised.
+            ProblemError: as `read`, or what `work` raised.
             ReplayedError: the request was received before.
         """
         once = [self._once()]
-        with answering_unavailable(self._database):
+        with answering_failures(self._database.url):
             for _ in range(ATTEMPTS - 1):
                 try:
                     return await self._in_transaction(work, once)
@@ -143,18 +149,17 @@ class UserSession:
             raise unavailable()
         connection = await self._open_connection()
         guard = _Guard(connection, self._seconds)
+        transaction = Transaction(connection, self._user_id, self._statement_timeout, once)
         try:
-            transaction = Transaction(connection, self._user_id, self._statement_timeout, once)
             return await _undoing_the_unfinished(connection, transaction, work)
         except UniqueViolation as error:
             if error.diag.constraint_name == SEEN_BEFORE:
                 raise ReplayedError from None
             raise
         except psycopg.OperationalError as error:
-            if guard.hung_up:
-                raise TimeoutError from None
-            if connection.closed:
-                raise _BrokenConnectionError(error) from None
+            if guard.hung_up or connection.closed:
+                cause = TimeoutError() if guard.hung_up else error
+                raise LostConnectionError(cause, was_committing=transaction.was_committing) from cause
             raise
         finally:
             guard.end()
@@ -207,9 +212,3 @@ class _Guard:
             socket.socket(fileno=os.dup(self._connection.fileno())) as same_socket,
         ):
             same_socket.shutdown(socket.SHUT_RDWR)
-
-
-class _BrokenConnectionError(psycopg.OperationalError):
-    def __init__(self, error: psycopg.OperationalError) -> None:
-        super().__init__(*error.args)
-        self.sqlstate = error.sqlstate
