@@ -256,7 +256,9 @@ def test_token_prints_a_token_and_nothing_else(
     stack.process.kill()
     stack.process.wait()
     assert token.main(stack.local) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    address = stack.description["idp"].removeprefix("http://")
+    said = capsys.readouterr().err
+    assert re.fullmatch(rf"identity provider at {address}: .+\. Is the stack running\? Start it with: make run\n", said)
 
 
 def test_token_without_a_stack_is_one_line(

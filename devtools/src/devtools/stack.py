@@ -18,15 +18,13 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-import httpx
-
 from devtools.addresses import AddressError, Ports
 from devtools.files import write_private
 from devtools.parts import Part, answers, has_ended_well, runs, start_parts
 from devtools.postgres import LocalPostgres
 from devtools.processes import LOOPBACK, Child, StartError, end_with_parent, stop_all
 from devtools.signals import Signals, StopRequestedError, parent_is_interrupted
-from devtools.token import LOCAL, fetch_token
+from devtools.token import LOCAL, ProviderError, fetch_token
 from devtools.valkey import LocalValkey
 
 READY_SECONDS = 60
@@ -177,7 +175,7 @@ def main(local: Path = LOCAL, programs: Path = Path(sys.executable).parent) -> i
     try:
         with Signals() as signals, _only_one(local):
             _run(local, programs, signals)
-    except (AddressError, AlreadyRunningError, StartError, OSError, httpx.HTTPError) as error:
+    except (AddressError, AlreadyRunningError, ProviderError, StartError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

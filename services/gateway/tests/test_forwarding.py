@@ -410,12 +410,14 @@ async def test_a_get_on_a_connection_that_breaks_is_sent_once_more_signed_anew(
     assert gateway.metric("gateway_upstream_retries_total") == 1
 
 
-async def test_an_upstream_that_refuses_connections_is_502(
-    gateway: Running, provider: Provider, upstream: ScriptedServer
+async def test_an_upstream_that_refuses_connections_is_502_and_named_in_the_log(
+    gateway: Running, provider: Provider, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await upstream.stop()
     response = await gateway.client.post("/v1/todos", headers=authorized(provider))
     assert (response.status_code, response.json()["code"]) == (502, "upstream_failed")
+    logged = [record.__dict__["fields"] for record in caplog.records if record.message == "cannot connect to todos"]
+    assert logged == [{"host": "127.0.0.1", "port": upstream.port, "reason": "connection refused"}] * 2
 
 
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n"])

@@ -85,7 +85,7 @@ async def test_a_keys_url_that_is_none_is_a_failed_fetch(client: httpx.AsyncClie
     for url in ("http://[", "http://\ud800/", "http://a:99999999/", "/jwks"):
         document = json.dumps({"issuer": provider.issuer, "jwks_uri": url}).encode()
         provider.server.answer = lambda _request, document=document: reply(document)  # type: ignore[misc]
-        with pytest.raises(JwksFetchError):
+        with pytest.raises(JwksFetchError, match="discovery: jwks_uri is not a URL"):
             await fetcher(client, provider).fetch(None)
 
 

@@ -128,7 +128,7 @@ async def test_a_revocation_outlives_every_token_it_ends_and_is_never_moved_back
 
 async def test_revoking_says_what_it_lacks(provider: Provider, upstream: ScriptedServer) -> None:
     ended = await revoke(provider, upstream, "--sub", "alice")
-    assert (ended.returncode, ended.stderr) == (2, "GATEWAY_REDIS_URL: is required to revoke\n")
+    assert (ended.returncode, ended.stderr) == (2, "GATEWAY_REDIS_URL: is required\n")
     ended = await revoke(provider, upstream, "--sub", "alice", redis_url="redis://:secret@127.0.0.1:1")
     assert (ended.returncode, ended.stderr) == (1, "not revoked: Redis: ConnectionError\n")
     ended = await revoke(provider, upstream, "--sub", "a", "--issuer", "https://x", redis_url="redis://127.0.0.1:1")

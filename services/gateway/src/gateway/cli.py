@@ -8,11 +8,10 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import httpx
 from redis.exceptions import RedisError
 
 from gateway.issuer_settings import Issuer, IssuerSettings
-from gateway.keys.jwks_fetch import JwksFetchError
+from gateway.keys.jwks_fetch import JwksFetchError, jwks_client
 from gateway.limits.redis_limits import redis_client
 from gateway.limits.revocation import Revocation, revoke
 from gateway.settings import RevokeSettings, ServeSettings
@@ -47,7 +46,7 @@ def _revoke(settings: RevokeSettings, arguments: argparse.Namespace) -> int:
 
 async def _check_keys(settings: ServeSettings) -> int:
     code = 0
-    async with httpx.AsyncClient() as client:
+    async with jwks_client() as client:
         for issuer in settings.trusted_issuers:
             try:
                 fetched = await jwks_fetcher(client, issuer, allow_http=settings.allow_http_jwks).fetch(None)

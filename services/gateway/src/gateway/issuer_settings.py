@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, UrlConstraints, ValidationInfo, field_validator
 from pydantic.networks import AnyUrl
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from gateway.keys.jwks_fetch import address_of
 from runtime.settings import CommaList, Json, Settings, raise_entry_faults
 
 type Algorithm = Literal[
@@ -139,12 +139,9 @@ def _faults(issuer: Issuer, earlier: Sequence[Issuer], *, allow_http: bool) -> I
 
 def _url_fault(url: str, *, allow_http: bool) -> str | None:
     try:
-        parts = urlsplit(url)
-        is_url = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url:
-        return "is not a URL: for such an issuer, a JWKS URL must say where its keys are"
+        address_of(url)
+    except ValueError as error:
+        return f"{error}: for such an issuer, a JWKS URL must say where its keys are"
     if url.startswith("http://") and not allow_http:
         return "must be https; http takes GATEWAY_ALLOW_HTTP_JWKS=true, for local stacks alone"
     return None

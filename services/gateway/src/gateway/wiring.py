@@ -17,7 +17,7 @@ from gateway.forward.upstream import Upstream
 from gateway.issuer_settings import Issuer
 from gateway.keys.jwks import canonical
 from gateway.keys.jwks_cache import JwksCache
-from gateway.keys.jwks_fetch import JwksFetcher
+from gateway.keys.jwks_fetch import JwksFetcher, jwks_client
 from gateway.limits.limiter import Limiter
 from gateway.limits.local_limits import LocalLimits
 from gateway.limits.redis_limits import RedisLimits
@@ -38,7 +38,7 @@ async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncI
     metrics = Metrics()
     metrics.in_flight_limit.set(settings.max_in_flight)
     metrics.buffered_bytes_limit.set(settings.max_buffered_bytes)
-    async with httpx.AsyncClient() as client:
+    async with jwks_client() as client:
         issuers = [_trusted(issuer, client, settings, metrics, clock) for issuer in settings.trusted_issuers]
         shared = _shared_limits(settings, metrics)
         upstream = _upstream(settings, metrics)

@@ -5,12 +5,17 @@ that sends more than one response is closed, so that no response reaches another
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from typing import cast, override
 
 from gateway.forward.upstream_response import UpstreamResponse
-from gateway.upstream_errors import UpstreamError
+from gateway.upstream_errors import Reason, UpstreamError
+from runtime.logs import fields
+from runtime.reachability import reason_of
+
+log = logging.getLogger("gateway.upstream")
 
 CONNECT_SECONDS = 5.0
 LARGE_BYTES = 64 * 1024
@@ -63,10 +68,12 @@ class Upstream:
                 _, connection = await loop.create_connection(
                     lambda: _Connection(self._timeout, self._keep, self._forget), self._host, self._port
                 )
-        except TimeoutError:
-            raise UpstreamError("timeout", written=False) from None
-        except OSError:
-            raise UpstreamError("connect", written=False) from None
+        except OSError as error:  # TimeoutError too
+            log.warning(
+                "cannot connect to todos", extra=fields(host=self._host, port=self._port, reason=reason_of(error))
+            )
+            reason: Reason = "timeout" if isinstance(error, TimeoutError) else "connect"
+            raise UpstreamError(reason, written=False) from None
         self._open.add(connection)
         self._on_change(len(self._open))
         return connection

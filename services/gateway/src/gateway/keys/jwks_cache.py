@@ -135,7 +135,11 @@ class JwksCache:
         except JwksFetchError as error:
             self._last_fetch_failed = True
             self._metrics.jwks_fetches.labels(self._issuer, "failure").inc()
-            log.warning("JWKS fetch failed", extra=fields(issuer=self._issuer, reason=str(error)))
+            fault = error.fault
+            log.warning(
+                "JWKS fetch failed",
+                extra=fields(issuer=self._issuer, host=fault.host, port=fault.port, reason=fault.reason),
+            )
             return False
         else:
             self._take(fetched)

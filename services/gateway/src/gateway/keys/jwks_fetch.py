@@ -3,22 +3,39 @@
 import asyncio
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
 
 from gateway.keys.jwks import KeySet, parse_jwks
+from runtime.certificates import naming_issuers
+from runtime.reachability import ServerFault, reason_of
 
 TIMEOUT_SECONDS = 5
 MAX_BYTES = 256 * 1024
 DEFAULT_FRESH_SECONDS = 300
 _FRESH_RANGE = (60, 3600)
+_PORTS = {"http": 80, "https": 443}
+_CLIENT_ERRORS: dict[type[BaseException], str] = {
+    httpx.ProxyError: "the proxy of the environment does not connect to it",
+    httpx.RemoteProtocolError: "it closes the connection early, or does not speak HTTP",
+}
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
 
 
 class JwksFetchError(Exception):
-    """The fetch brought no valid set; the message names the step and never quotes what was received."""
+    """No good set came back; `fault` names the server and the step, and never quotes what was received."""
+
+    def __init__(self, fault: ServerFault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+class _UnusableError(Exception):
+    """What the server sent cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +45,27 @@ class FetchedJwks:
     keys: KeySet | None
     etag: str | None
     fresh_seconds: float
+
+
+def jwks_client() -> httpx.AsyncClient:
+    """The client of every `JwksFetcher`: it names who issued a certificate that it does not trust."""
+    return httpx.AsyncClient(verify=naming_issuers(httpx.create_ssl_context()))
+
+
+def address_of(url: str) -> tuple[str, int]:
+    """Host and port of an http or https URL.
+
+    Raises:
+        ValueError: "is not a URL".
+    """
+    try:
+        parts, _ = urlsplit(url), httpx.URL(url)  # each refuses what the other takes
+        port = parts.port
+    except (httpx.InvalidURL, ValueError):
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError("is not a URL")
+    return parts.hostname, port or _PORTS[parts.scheme]
 
 
 class JwksFetcher:
@@ -48,66 +86,81 @@ class JwksFetcher:
         Raises:
             JwksFetchError: the fetch brought no valid set.
         """
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                url = self._configured_url or await self._discover()
-                response, body = await self._get(url, etag)
-        except TimeoutError:
-            raise JwksFetchError("timed out") from None
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            # ValueError: the standard library cannot parse the URL
-            raise JwksFetchError(f"transport: {type(error).__name__}") from None
-        fresh_seconds = _fresh_seconds(response.headers)
-        if response.status_code == httpx.codes.NOT_MODIFIED and etag is not None:
-            return FetchedJwks(None, etag, fresh_seconds)
-        _require_ok(response)
-        try:
-            return FetchedJwks(parse_jwks(_json(body)), _etag(response.headers), fresh_seconds)
-        except ValueError as error:
-            raise JwksFetchError(str(error)) from None
+        deadline = asyncio.get_running_loop().time() + TIMEOUT_SECONDS
+        url = self._configured_url or await self._discover(deadline)
+        with _naming_server(url):
+            response, body = await self._get(url, etag, deadline)
+            fresh_seconds = _fresh_seconds(response.headers)
+            if response.status_code == httpx.codes.NOT_MODIFIED and etag is not None:
+                return FetchedJwks(None, etag, fresh_seconds)
+            _require_ok(response)
+            return FetchedJwks(_keys(body), _etag(response.headers), fresh_seconds)
 
-    async def _discover(self) -> str:
+    async def _discover(self, deadline: float) -> str:
         """OpenID Connect Discovery 1.0 section 4; RFC 8414 section 3.3 on the issuer."""
-        response, body = await self._get(self._issuer.rstrip("/") + "/.well-known/openid-configuration", None)
-        _require_ok(response)
-        try:
+        url = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
+        with _naming_server(url):
+            response, body = await self._get(url, None, deadline)
+            _require_ok(response)
             document = _json(body)
-        except ValueError:
-            raise JwksFetchError("discovery: not JSON") from None
-        if not isinstance(document, dict) or document.get("issuer") != self._issuer:
-            raise JwksFetchError("discovery: another issuer")
-        url = document.get("jwks_uri")
-        if not isinstance(url, str):
-            raise JwksFetchError("discovery: no jwks_uri")
-        return url
+            if not isinstance(document, dict) or document.get("issuer") != self._issuer:
+                raise _UnusableError("discovery: another issuer")
+            jwks_uri = document.get("jwks_uri")
+            if not isinstance(jwks_uri, str):
+                raise _UnusableError("discovery: no jwks_uri")
+            try:
+                address_of(jwks_uri)
+            except ValueError as error:
+                raise _UnusableError(f"discovery: jwks_uri {error}") from None
+            return jwks_uri
 
-    async def _get(self, url: str, etag: str | None) -> tuple[httpx.Response, bytes]:
+    async def _get(self, url: str, etag: str | None, deadline: float) -> tuple[httpx.Response, bytes]:
         if urlsplit(url).scheme != "https" and not self._allow_http:
-            raise JwksFetchError("not https")
+            raise _UnusableError("not https")
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if etag is not None:
             headers["If-None-Match"] = etag
         body = bytearray()
-        async with self._client.stream("GET", url, headers=headers, follow_redirects=False) as response:
+        async with (
+            asyncio.timeout_at(deadline),
+            self._client.stream("GET", url, headers=headers, follow_redirects=False) as response,
+        ):
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > MAX_BYTES:
-                    raise JwksFetchError("too large")
+                    raise _UnusableError("too large")
         return response, bytes(body)
+
+
+@contextmanager
+def _naming_server(url: str) -> Iterator[None]:
+    try:
+        yield
+    except _UnusableError as error:
+        raise JwksFetchError(ServerFault(*address_of(url), str(error))) from None
+    except (TimeoutError, httpx.HTTPError) as error:
+        raise JwksFetchError(ServerFault(*address_of(url), reason_of(error, _CLIENT_ERRORS))) from None
 
 
 def _require_ok(response: httpx.Response) -> None:
     if response.status_code != httpx.codes.OK:
-        raise JwksFetchError(f"status {response.status_code}")
+        raise _UnusableError(f"status {response.status_code}")
+
+
+def _keys(body: bytes) -> KeySet:
+    try:
+        return parse_jwks(_json(body))
+    except ValueError as error:
+        raise _UnusableError(str(error)) from None
 
 
 def _json(body: bytes) -> object:
     try:
         return json.loads(body)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise _UnusableError("nested too deep") from None
     except ValueError:
-        raise ValueError("not JSON") from None
+        raise _UnusableError("not JSON") from None
 
 
 def _etag(headers: httpx.Headers) -> str | None:
