@@ -500,7 +500,8 @@ async def test_a_request_beyond_the_in_flight_cap_is_503_and_the_place_comes_fre
     async with start_gateway(max_in_flight=1) as gateway:
         first = asyncio.create_task(gateway.client.get("/v1/todos", headers=authorized(provider)))
         await upstream.wait_for_requests(1)
-        refused = await gateway.client.get("/v1/todos", headers=authorized(provider))
+        other = {"Authorization": f"Bearer {provider.token(sub='bob')}"}
+        refused = await gateway.client.get("/v1/todos", headers=other)
         assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
         release.set()
         assert (await first).content == b"done"

@@ -85,11 +85,13 @@ class Gateway:
         bearer = await self._authenticate(checked.authorization, request)
         request.limit_headers = await self._limiter.admit(bearer, write=routes.writes(request.method))
         request_checks.check_content_coding(checked)
-        body = await self._bodies.read(request.receive, checked.content_length, times=routes.body_times(request.path))
+        body = await self._bodies.read(
+            request.user_id, request.receive, checked.content_length, times=routes.body_times(request.path)
+        )
         try:
             await self._forward(request, checked.host or request_checks.authority_of(request.server), body)
         finally:
-            self._bodies.release(body)
+            self._bodies.release(request.user_id, body)
 
     async def _authenticate(self, authorization: bytes | None, request: "_Request") -> Bearer:
         try:
@@ -114,7 +116,7 @@ class Gateway:
             host=host,
             client=request.client,
         )
-        self._forwarder.enter()
+        await self._forwarder.enter(request.user_id)
         watcher = self._watchers.watch(request.receive)
         started = time.perf_counter()
         try:
@@ -129,7 +131,7 @@ class Gateway:
         finally:
             request.exchange_seconds = time.perf_counter() - started
             watcher.stop()
-            self._forwarder.leave()
+            self._forwarder.leave(request.user_id)
 
     def _record(self, request: "_Request") -> None:
         seconds = time.perf_counter() - request.started

@@ -78,6 +78,12 @@ class Metrics:
         self.buffered_bytes_limit = Gauge(
             "gateway_buffered_bytes_limit", "Request bodies held at most; beyond that 503.", registry=registry
         )
+        self.share_refusals = Counter(
+            "gateway_share_refusals_total",
+            "Requests refused because their user held its share of what all users share.",
+            ["policy"],
+            registry=registry,
+        )
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:

@@ -189,8 +189,12 @@ class ServeSettings(ListenSettings, IssuerSettings):
     """Bytes of a request's body, 1 MiB; an import may have five times as many."""
     max_buffered_bytes: Annotated[int, Field(gt=0)] = 128 << 20
     """Bytes of all bodies together, 128 MiB; beyond that 503."""
+    max_buffered_bytes_per_user: Annotated[int, Field(gt=0)] | None = None
+    """Bytes of one user's bodies together, by default an eighth of all; beyond that 429."""
     max_in_flight: Annotated[int, Field(gt=0)] = 512
     """Requests at the todo service at once; beyond that 503."""
+    max_in_flight_per_user: Annotated[int, Field(gt=0)] | None = None
+    """Requests of one user at the todo service at once, by default an eighth of all; beyond that 429."""
 
     @field_validator("jwks_file")
     @classmethod

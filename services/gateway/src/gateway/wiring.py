@@ -14,6 +14,7 @@ from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
 from gateway.forward.forwarder import Forwarder
 from gateway.forward.upstream import Upstream
+from gateway.forward.user_shares import UserShares
 from gateway.issuer_settings import Issuer
 from gateway.keys.jwks import canonical
 from gateway.keys.jwks_cache import JwksCache
@@ -58,7 +59,7 @@ async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncI
                     TokenVerifier(issuers, clock),
                     settings.required_scopes,
                     _limiter(settings, shared, metrics),
-                    BodyBuffers(settings.max_body_bytes, settings.max_buffered_bytes, metrics),
+                    BodyBuffers(settings.max_body_bytes, _buffer_shares(settings, metrics)),
                     _forwarder(settings, upstream, metrics),
                     metrics,
                 ),
@@ -121,12 +122,20 @@ def _upstream(settings: ServeSettings, metrics: Metrics) -> Upstream:
     return Upstream(host, url.port or 80, settings.upstream_timeout, metrics.upstream_connections.set)
 
 
+def _buffer_shares(settings: ServeSettings, metrics: Metrics) -> UserShares:
+    shares = UserShares("user-buffer", settings.max_buffered_bytes, settings.max_buffered_bytes_per_user, metrics)
+    metrics.buffered_bytes.set_function(lambda: shares.taken)
+    return shares
+
+
 def _forwarder(settings: ServeSettings, upstream: Upstream, metrics: Metrics) -> Forwarder:
+    places = UserShares("user-requests", settings.max_in_flight, settings.max_in_flight_per_user, metrics)
+    metrics.in_flight.set_function(lambda: places.taken)
     return Forwarder(
         upstream,
         settings.identity_keys,
         authority=urlsplit(str(settings.upstream_url)).netloc,
         public_url=str(settings.public_url) if settings.public_url else None,
-        max_in_flight=settings.max_in_flight,
+        places=places,
         metrics=metrics,
     )

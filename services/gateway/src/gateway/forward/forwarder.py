@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.forward.body import overloaded
 from gateway.forward.upstream import Upstream
 from gateway.forward.upstream_response import UpstreamResponse
+from gateway.forward.user_shares import UserShares
 from gateway.metrics import Metrics
 from gateway.proxies import Client
 from gateway.upstream_errors import Reason, UpstreamError
@@ -41,7 +41,7 @@ class Outgoing(NamedTuple):
 
 
 class Forwarder:
-    """Signs and sends; at most `max_in_flight` requests are at the upstream at once."""
+    """Signs and sends; each user has its share of the places at the upstream."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Forwarder:
         *,
         authority: str,
         public_url: str | None,
-        max_in_flight: int,
+        places: UserShares,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -58,24 +58,20 @@ class Forwarder:
         self._keys = keys
         self._authority = authority.encode()
         self._public = _public_lines(public_url) if public_url else None
-        self._max_in_flight = max_in_flight
-        self._in_flight = 0
+        self._places = places
         self._metrics = metrics
         self._clock = clock
-        metrics.in_flight.set_function(lambda: self._in_flight)
 
-    def enter(self) -> None:
+    async def enter(self, user_id: str) -> None:
         """Take one of the places upstream, to be given back with `leave`.
 
         Raises:
-            ProblemError: `overloaded` where none is free.
+            ProblemError: `rate_limited` where the user holds its share of places, `overloaded` where others hold all.
         """
-        if self._in_flight >= self._max_in_flight:
-            raise overloaded()
-        self._in_flight += 1
+        await self._places.take(user_id, 1)
 
-    def leave(self) -> None:
-        self._in_flight -= 1
+    def leave(self, user_id: str) -> None:
+        self._places.give_back(user_id, 1)
 
     async def send(self, outgoing: Outgoing) -> UpstreamResponse:
         """Send the request and wait for the first byte of the response's body, or for its end.

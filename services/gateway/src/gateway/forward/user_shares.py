@@ -1,0 +1,53 @@
+"""What all users share at the gateway, of which each holds a fair part at most."""
+
+from typing import Literal
+
+from gateway.metrics import Metrics
+from runtime.problems import ProblemError, retry_after
+from runtime.shares import FairShares, ShareExceededError, SharesExhaustedError
+
+type SharePolicy = Literal["user-requests", "user-buffer"]
+
+SHARE_DIVISOR = 8
+"""Where no setting says otherwise, a user holds at most this part of the whole."""
+RETRY_SECONDS = 1
+
+
+class UserShares:
+    """Places, or bytes, that users take and give back; counts who is refused under `policy`."""
+
+    def __init__(self, policy: SharePolicy, total: int, per_user: int | None, metrics: Metrics) -> None:
+        """`per_user` is an eighth of `total` where it is None."""
+        self._policy: SharePolicy = policy
+        self._shares = FairShares(total, per_user or max(1, total // SHARE_DIVISOR))
+        self._refusals = metrics.share_refusals.labels(policy)
+
+    @property
+    def taken(self) -> int:
+        """How much all users hold."""
+        return self._shares.taken
+
+    async def take(self, user_id: str, amount: int) -> None:
+        """Take `amount` for this user, to be given back with `give_back`; waits a second at most.
+
+        Raises:
+            ProblemError: `rate_limited` where the user holds its share, `overloaded` where others hold everything.
+        """
+        try:
+            await self._shares.take(user_id, amount)
+        except ShareExceededError:
+            self._refusals.inc()
+            raise ProblemError(
+                "rate_limited",
+                "This user has too much under way; try again shortly.",
+                headers=[retry_after(RETRY_SECONDS)],
+                violated_policies=[self._policy],
+            ) from None
+        except SharesExhaustedError:
+            detail = "Too much is under way; try again shortly."
+            raise ProblemError("overloaded", detail, headers=[retry_after(RETRY_SECONDS)]) from None
+
+    def give_back(self, user_id: str, amount: int) -> None:
+        """Give back what `take` brought."""
+        if amount:
+            self._shares.give_back(user_id, amount)
