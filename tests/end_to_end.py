@@ -4,10 +4,13 @@ The module that imports them provides `pair`.
 """
 
 import base64
+import http.client
 import json
+import socket
 import time
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -303,6 +306,40 @@ def test_head_answers_as_get_does_without_the_body(pair: Pair, alice: str) -> No
         assert {n: v for n, v in head.headers.items() if n not in differing} == {
             n: v for n, v in get.headers.items() if n not in differing
         }
+
+
+def as_it_is(pair: Pair, user: str, line: str, *fields: str) -> tuple[int, Any]:
+    """Status and JSON of the response to a request whose every byte is given, but for its token."""
+    parts = urlsplit(pair.gateway)
+    head = "\r\n".join([line, *fields, f"Authorization: Bearer {pair.token(user)}", "Connection: close", "", ""])
+    with socket.create_connection((str(parts.hostname), parts.port)) as connection:
+        connection.sendall(head.encode())
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, json.loads(response.read())
+
+
+def test_what_real_clients_send_is_read_signed_and_found(pair: Pair, alice: str) -> None:
+    """RFC 9112 sections 3.2 and 3.2.2, RFC 9110 section 7.8; the signature holds in each case."""
+    todo = create(pair, alice, title="it's milk")
+    address = pair.gateway.removeprefix("http://")
+    for line, fields, origin in [
+        ("GET /v1/todos HTTP/1.0", (), pair.gateway),
+        ("GET /v1/todos?q=it's HTTP/1.1", ("Host: my_host.:8000",), "http://my_host.:8000"),
+        (f"GET {pair.gateway}/v1/todos?q='s HTTP/1.1", (f"Host: {address}",), pair.gateway),
+        ("GET /v1/todos HTTP/1.1", ("Host: a", "Connection: Upgrade", "Upgrade: h2c", "X_User_Id: bob"), "http://a"),
+    ]:
+        status, [found] = as_it_is(pair, alice, line, *fields)
+        assert (status, found["id"], found["url"]) == (200, todo["id"], f"{origin}/v1/todos/{todo['id']}"), line
+
+
+def test_a_body_in_a_coding_and_a_patch_of_another_type_are_told_what_is_read(pair: Pair, alice: str) -> None:
+    coded = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = pair.request(alice, "POST", "/v1/todos", content=b"{}", headers=coded)
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    answer = pair.request(alice, "PATCH", ABSENT, content=b"{}", headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 415
+    assert answer.headers["accept-patch"] == "application/json, application/merge-patch+json"
 
 
 def test_what_one_account_exports_another_imports(pair: Pair, alice: str, bob: str) -> None:

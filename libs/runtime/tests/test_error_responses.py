@@ -10,15 +10,16 @@ from io import BytesIO
 
 import pytest
 
+from runtime.error_responses import REJECTED, OnRejected, nothing_more
 from runtime.serve import http_server, listen
-from strict_http.asgi import App, Receive, Scope, Send, respond
+from strict_http.asgi import App, Headers, Receive, Scope, Send, respond
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @contextlib.asynccontextmanager
-async def serving(app: App) -> AsyncIterator[int]:
-    server = http_server(app, keepalive_seconds=75)
+async def serving(app: App, on_rejected: OnRejected = nothing_more) -> AsyncIterator[int]:
+    server = http_server(app, 75, on_rejected)
     with listen("127.0.0.1", 0) as listener:
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
@@ -77,6 +78,35 @@ async def test_a_malformed_request_is_a_problem_logged_under_its_id_without_what
     expected = {"request_id": request_id, "status": status, "code": code, "reason": document["detail"]}
     assert record.__dict__["fields"] == expected
     assert "secret" not in json.dumps(document) + caplog.text
+
+
+async def test_the_service_hears_of_each_rejection_and_adds_headers_to_its_response() -> None:
+    heard = []
+
+    def on_rejected(status: int, fields: Headers, scope: Scope | None) -> Headers:
+        heard.append((status, dict(fields)[b"x"], scope is None))
+        return [(b"x-request-id-of", b"%d" % status)]
+
+    async with serving(unused, on_rejected) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /# HTTP/1.1\r\nX: a\r\n\r\n")
+        assert b"\r\nx-request-id-of: 400\r\n" in await reader.read()
+        writer.close()
+    assert heard == [(400, b"a", True)]
+
+
+async def test_an_application_whose_request_is_rejected_can_see_the_status_of_the_response() -> None:
+    seen = asyncio.Queue[object]()
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        seen.put_nowait(scope[REJECTED])
+
+    async with serving(reads) as port:
+        chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        document, _ = await problem(port, chunked + b"oops\r\n")
+        assert document["status"] == await seen.get() == 400
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from strict_http import RejectedError, Response, StrictServer
-from strict_http.asgi import App, Receive, Scope, Send, respond
+from strict_http.asgi import App, Headers, Receive, Scope, Send, respond
 from strict_http.errors import Code
 
 STATUS: dict[Code, int] = {
@@ -122,11 +122,11 @@ class Served:
 class Errors:
     """Responds with the kind of fault alone, and keeps each fault."""
 
-    rejections: list[RejectedError] = field(default_factory=list)
+    rejections: list[tuple[RejectedError, Headers, Scope | None]] = field(default_factory=list)
     failures: list[BaseException | None] = field(default_factory=list)
 
-    def rejected(self, error: RejectedError) -> Response:
-        self.rejections.append(error)
+    def rejected(self, error: RejectedError, fields: Headers, scope: Scope | None) -> Response:
+        self.rejections.append((error, fields, scope))
         return STATUS[error.code], [(b"content-type", b"text/x-error")], error.code.encode()
 
     def failed(self, error: BaseException | None) -> Response:
@@ -190,3 +190,19 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0)
+
+
+def request(target: bytes = b"/", *fields: bytes, method: bytes = b"GET", version: bytes = b"HTTP/1.1") -> bytes:
+    lines = [b"%b %b %b" % (method, target, version), b"Host: a", *fields]
+    return b"".join(line + b"\r\n" for line in [*lines, b""])
+
+
+async def assert_rejected(served: Served, data: bytes, status: int = 400, code: str = "bad_request") -> None:
+    """It is answered by this problem and nothing else, and the request behind it never runs."""
+    client = await served.connect()
+    await client.send(data + request(b"/second"))
+    answer = await client.answer()
+    assert (answer.status, answer.code) == (status, code)
+    assert answer.headers["connection"] == "close"
+    assert await client.closed()
+    assert all(seen.body is None for seen in served.seen), served.seen

@@ -1,13 +1,17 @@
 """What a strict reader makes of the bytes of one connection: the rules once more, by other means."""
 
 import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from http import HTTPMethod
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 PATH = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"
-QUERY = rb"(?:[A-Za-z0-9\-._~!$&()*+,;=:@/?]|%[0-9A-Fa-f]{2})*"
-LINE = re.compile(rb"([A-Z]+) (/" + PATH + rb")(?:\?(" + QUERY + rb"))? HTTP/1\.([01])\r\n")
+QUERY = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*"
+AUTHORITY = rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
+ORIGIN_FORM = rb"(?P<path>/" + PATH + rb")(?:\?(?P<query>" + QUERY + rb"))?"
+ABSOLUTE_FORM = rb"(?:http|https)://(?P<authority>" + AUTHORITY + rb")(?P<rest>(?:[/?].*)?)"
+LINE = re.compile(rb"(?P<method>[A-Z]+) (?P<target>[^ ]+) HTTP/1\.(?P<minor>[01])\r\n", re.DOTALL)
 FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*([\t\x20-\x7e\x80-\xff]*)\r\n")
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 
@@ -73,12 +77,13 @@ class _Reader:
         match = LINE.fullmatch(line)
         if match is None:
             raise _FaultError
+        path, query, authority = split_target(match["target"])
         headers = self.fields()
-        if match[1] not in METHODS:
+        if match["method"] not in METHODS:
             raise _FaultError
-        length, closes = framing(headers, match[4] == b"1")
+        length, closes = framing(headers, match["minor"] == b"1", authority)
         body = self.chunks() if length is None else self.take(length)
-        return Good(match[1].decode(), match[2], match[3] or b"", headers, body, closes)
+        return Good(match["method"].decode(), path, query, headers, body, closes)
 
     def expect_a_letter(self, *others: bytes) -> None:
         first = self.data[self.position : self.position + 1]
@@ -94,13 +99,17 @@ class _Reader:
             raise _IncompleteError
         return self.fields_one_by_one()
 
-    def fields_one_by_one(self) -> Fields:
+    def fields_one_by_one(self, forbidden: AbstractSet[bytes] = frozenset()) -> Fields:
         headers: Fields = []
         while (line := self.line()) != b"\r\n":
             match = FIELD.fullmatch(line)
-            if match is None:
+            if match is None or match[1].lower() in forbidden:
                 raise _FaultError
-            headers.append((match[1].lower(), match[2].rstrip(b" \t")))
+            name, value = match[1].lower(), match[2].rstrip(b" \t")
+            # stricter than RFC 9110 section 5.5, as the parser is: no tab after a transfer coding
+            if name == b"transfer-encoding" and b"\t" in match[2][len(value) :]:
+                raise _FaultError
+            headers.append((name, value))
         return headers
 
     def chunks(self) -> bytes:
@@ -116,8 +125,7 @@ class _Reader:
             if size == 0:
                 break
             body += self.chunk(size)
-        if {name for name, _ in self.fields_one_by_one()} & {b"content-length", b"transfer-encoding"}:
-            raise _FaultError
+        self.fields_one_by_one(forbidden={b"content-length", b"transfer-encoding"})
         return body
 
     def chunk(self, size: int) -> bytes:
@@ -128,28 +136,46 @@ class _Reader:
         return self.take(size + 2)[:size]
 
 
-def framing(headers: Fields, is_1_1: bool) -> tuple[int | None, bool]:  # noqa: FBT001
+def split_target(target: bytes) -> tuple[bytes, bytes, bytes | None]:
+    """Path, query and, of an absolute form, the authority."""
+    absolute = re.fullmatch(ABSOLUTE_FORM, target, re.IGNORECASE | re.DOTALL)
+    if absolute is not None:
+        target = absolute["rest"]
+        target = target if target.startswith(b"/") else b"/" + target
+    origin = re.fullmatch(ORIGIN_FORM, target)
+    if origin is None:
+        raise _FaultError
+    query = b"%27".join((origin["query"] or b"").split(b"'"))
+    return origin["path"], query, absolute["authority"] if absolute else None
+
+
+def framing(
+    headers: Fields,
+    is_1_1: bool,  # noqa: FBT001
+    authority: bytes | None,
+) -> tuple[int | None, bool]:
     """The length of the body, or none where it comes in chunks, and whether the connection ends with it."""
     values: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         values.setdefault(name, []).append(value)
     single = (b"host", b"content-length", b"transfer-encoding", b"expect")
-    if (
-        len(values.get(b"host", [])) != 1
-        or b"upgrade" in values
-        or any(len(values.get(name, [])) > 1 for name in single)
-    ):
+    if (is_1_1 and b"host" not in values) or any(len(values.get(name, [])) > 1 for name in single):
+        raise _FaultError
+    if authority is not None and [host.lower() for host in values.get(b"host", [])] != [authority.lower()]:
         raise _FaultError
     if values.get(b"expect", [b"100-continue"])[0].lower() != b"100-continue":
         raise _FaultError
     options = b",".join(values.get(b"connection", [])).lower().split(b",")
     closes = not is_1_1 or b"close" in [option.strip() for option in options]
     if b"transfer-encoding" in values:
-        if values[b"transfer-encoding"] != [b"chunked"] or b"content-length" in values or not is_1_1:
+        (coding,) = values[b"transfer-encoding"]
+        if coding.lower() != b"chunked" or {b"content-length", b"upgrade"} & values.keys() or not is_1_1:
             raise _FaultError
         return None, closes
     length = values.get(b"content-length", [b"0"])[0]
     if not re.fullmatch(rb"[0-9]{1,18}", length):
+        raise _FaultError
+    if int(length) and b"upgrade" in values:
         raise _FaultError
     return int(length), closes
 

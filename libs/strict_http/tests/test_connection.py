@@ -336,9 +336,22 @@ async def test_a_slow_application_is_not_the_client_s_fault(monkeypatch: pytest.
         assert (await client.answer()).status == 408
 
 
-async def test_a_connection_that_never_says_anything_is_closed_in_silence() -> None:
-    async with serving(keepalive_seconds=0) as served:
+async def test_a_connection_that_never_says_anything_has_the_time_of_a_head_and_is_closed_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Browsers connect ahead: a 408 would be taken for the response to the request that comes then."""
+    monkeypatch.setattr(timeouts, "HEAD_SECONDS", 0.01)
+    async with serving(keepalive_seconds=3600) as served:
         client = await served.connect()
+        assert await client.closed()
+        assert served.errors.rejections == []
+
+
+async def test_an_empty_line_is_no_way_to_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "HEAD_SECONDS", 0.01)
+    async with serving(keepalive_seconds=3600) as served:
+        client = await served.connect()
+        assert (await client.exchange(b"\r\n")).status == 408
         assert await client.closed()
 
 

@@ -2,20 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any, override
 
 import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from uvicorn.server import ServerState
 
-from libs.strict_http.tests.raw import Errors, read_body
 from libs.strict_http.tests.reference import Good, read
-from strict_http.asgi import Receive, Scope, Send, respond
-from strict_http.protocol import StrictConfig, StrictProtocol
-
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+from libs.strict_http.tests.wire import converse
 
 REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -27,94 +21,20 @@ REQUESTS = [
     b"\r\nPATCH /ex HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok",
     b"DELETE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET http://A/x?b='c' HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"OPTIONS HTTPS://a HTTP/1.1\r\nHost: A\r\n\r\n",
+    b"GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n",
+    b"POST /Te HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\nA: b\r\nC: d\r\n\r\n",
 ]
 PIECES = [
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b"\0", b":", b";", b",", b"#", b"'", b"%", b"/", b"?", b"0",
     b"5", b"\xff",
     b"Host: b\r\n", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n",
     b"Transfer-Encoding: identity\r\n", b"Upgrade: h2c\r\n", b"Connection: upgrade\r\n", b"Connection: close\r\n",
-    b"Expect: x\r\n", b"0\r\n\r\n", b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/2.0", b"http://b",
+    b"Expect: x\r\n", b"0\r\n\r\n", b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/2.0", b"HTTP/1.0", b"http://b",
+    b"http://a", b"a@", b"Transfer-Encoding: Chunked\r\n", b"chunked, ", b"Content_Length: 5\r\n",
 ]  # fmt: skip
-
-
-class Wire(asyncio.Transport):
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.reading = True
-        self.closing = False
-        self.ended = False
-
-    @override
-    def write(self, data: Any) -> None:
-        assert not self.closing
-        assert not self.ended
-        self.written += data
-
-    @override
-    def write_eof(self) -> None:
-        assert not self.ended
-        self.ended = True
-
-    @override
-    def close(self) -> None:
-        self.closing = True
-
-    @override
-    def is_closing(self) -> bool:
-        return self.closing
-
-    @override
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    @override
-    def resume_reading(self) -> None:
-        self.reading = True
-
-
-class Recorder:
-    """An application that answers what it read, once all of it has come."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.served: list[tuple[str, bytes, bytes, list[tuple[bytes, bytes]], bytes]] = []
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.calls += 1
-        body = await read_body(receive)
-        if body is not None:
-            headers = list(scope["headers"])
-            self.served.append((scope["method"], scope["raw_path"], scope["query_string"], headers, body))
-            await respond(send, 200, [], body)
-
-
-async def converse(pieces: list[bytes], *, patient: bool) -> tuple[Recorder, bytes]:
-    """Send the pieces, waiting for the application after each or never; what it met and what was written."""
-    recorder, state, wire = Recorder(), ServerState(), Wire()
-    config = StrictConfig(recorder, Errors(), keepalive_seconds=75, graceful_seconds=25)
-    config.load()
-    protocol = StrictProtocol(config, state, {}, asyncio.get_running_loop())
-    protocol.connection_made(wire)
-    for piece in pieces:
-        if not wire.closing:
-            protocol.data_received(piece)
-        if patient:
-            await settle(recorder, wire)
-    await settle(recorder, wire)
-    protocol.connection_lost(None)
-    await asyncio.gather(*state.tasks)
-    return recorder, wire.written.replace(CONTINUE, b"")
-
-
-async def settle(recorder: Recorder, wire: Wire) -> None:
-    seen, quiet = (recorder.calls, wire.written), 0
-    while quiet < 4:
-        await asyncio.sleep(0)
-        now = (recorder.calls, wire.written)
-        seen, quiet = now, quiet + 1 if now == seen else 0
 
 
 def answer_to(request: Good) -> bytes:

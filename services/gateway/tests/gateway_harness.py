@@ -17,6 +17,7 @@ from devtools.testing.tokens import Signer, good_claims
 from gateway.clock import SYSTEM, Clock
 from gateway.settings import ServeSettings
 from gateway.wiring import open_gateway
+from identity import Keyring, parse_key, verify
 from runtime.serve import Service, http_server, listen
 
 IDENTITY_KEYS = "k1:" + "A" * 43
@@ -127,7 +128,7 @@ async def running_gateway(*, wait_for_keys: bool = True, clock: Clock = SYSTEM) 
 
 @contextlib.asynccontextmanager
 async def _listening(service: Service) -> AsyncIterator[int]:
-    server = http_server(service.app, keepalive_seconds=75)
+    server = http_server(service.app, 75, service.on_rejected)
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -143,3 +144,20 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.005)
+
+
+def proven_user(request: Request) -> str:
+    """The user for whom the gateway signed a request that reached the upstream."""
+    path, _, query = request.target.partition("?")
+    headers = [(name.encode(), value.encode()) for name, value in request.headers]
+    created = int(request["signature-input"].partition("created=")[2].partition(";")[0])
+    identity = verify(
+        Keyring(dict([parse_key(IDENTITY_KEYS)])),
+        method=request.method,
+        path=path.encode(),
+        query=query.encode(),
+        headers=headers,
+        body=request.body,
+        now=created,
+    )
+    return identity.user_id

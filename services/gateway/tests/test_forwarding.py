@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from gateway_harness import IDENTITY_KEYS, Provider, Running, StartGateway, until
+from gateway_harness import Provider, Running, StartGateway, proven_user, until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +20,6 @@ from gateway.forward.headers import for_upstream
 from gateway.forward.upstream import Upstream
 from gateway.forward.upstream_response import UpstreamResponse
 from gateway.upstream_errors import UpstreamError
-from identity import Keyring, parse_key, verify
 from runtime.identifiers import is_canonical_uuid
 from runtime.problems import internal_error
 from strict_http import slow_client
@@ -29,22 +28,6 @@ from strict_http.request_head import MAX_FIELD_BYTES, MAX_FIELDS
 
 def authorized(provider: Provider, **headers: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {provider.token()}", **headers}
-
-
-def proven_user(request: Request) -> str:
-    path, _, query = request.target.partition("?")
-    headers = [(name.encode(), value.encode()) for name, value in request.headers]
-    created = int(request["signature-input"].partition("created=")[2].partition(";")[0])
-    identity = verify(
-        Keyring(dict([parse_key(IDENTITY_KEYS)])),
-        method=request.method,
-        path=path.encode(),
-        query=query.encode(),
-        headers=headers,
-        body=request.body,
-        now=created,
-    )
-    return identity.user_id
 
 
 async def test_an_unhandled_exception_is_an_opaque_500_logged_under_its_id(
@@ -688,7 +671,7 @@ async def test_an_answer_that_comes_before_a_large_body_was_read_is_passed_on(
         "GET /v1/%2e%2e/x HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
         "GET /v1/%252e%252e/x HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
         "GET //v1/todos HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
-        "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n{smuggled}",
+        "POST /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}Upgrade: websocket\r\nContent-Length: 60\r\n\r\n{smuggled}",
         "GET /v1/todos HTTP/2.0\r\nHost: x\r\n{auth}\r\n{smuggled}",
         "GET /{long} HTTP/1.1\r\nHost: x\r\n{auth}\r\n{smuggled}",
         "GET /v1/todos HTTP/1.1\r\nHost: x\r\n{auth}X: {long}{long}{long}{long}{long}\r\n\r\n{smuggled}",

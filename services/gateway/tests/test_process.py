@@ -115,6 +115,11 @@ async def test_the_admin_port_tells_health_and_metrics_and_nothing_else(serve: S
         assert "gateway_jwks_fetch_total{" in metrics
         assert (await client.get("/v1/todos")).status_code == 404
         assert (await client.post("/metrics")).headers["allow"] == "GET, HEAD"
+        # as HAProxy checks health: HTTP/1.0 without Host (RFC 9112 section 3.2)
+        reader, writer = await asyncio.open_connection(*process.admin_url.removeprefix("http://").split(":"))
+        writer.write(b"GET /healthz/ready HTTP/1.0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
         for path in ("/healthz/live", "/healthz/ready", "/metrics", "/v1/todos"):
             get, head = await client.get(path), await client.head(path)
             assert (head.status_code, head.content) == (get.status_code, b"")

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 from gateway_harness import Provider, StartGateway
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devtools.testing.servers import ScriptedServer
@@ -100,6 +100,7 @@ def test_a_client_cannot_speak_through_the_header_that_its_proxy_does_not_write(
     assert both == ("198.51.100.1", "http")
 
 
+@settings(deadline=None)
 @given(st.lists(st.ip_addresses().map(str) | st.text(max_size=12), max_size=6))
 def test_nothing_a_client_prepends_changes_who_it_is(prepended: list[str]) -> None:
     forged = ",".join(entry.replace(",", "") for entry in prepended).encode("latin-1", "replace").decode("latin-1")

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from runtime import logs
 from runtime.admin import Readiness, admin_app
-from runtime.error_responses import ProblemResponses
+from runtime.error_responses import OnRejected, ProblemResponses, nothing_more
 from strict_http import StrictServer
 from strict_http.asgi import App, Message, Receive, Scope, Send
 
@@ -34,14 +34,15 @@ log = logging.getLogger("runtime.serve")
 class Service:
     """What listens on the two ports.
 
-    `background` runs beside the listeners. It may return early when nothing is left to do; if it raises
-    `StartRefusedError`, the process ends.
+    `on_rejected` is called for each request that the parser rejects. `background` runs beside the listeners. It may
+    return early when nothing is left to do; if it raises `StartRefusedError`, the process ends.
     """
 
     app: App
     readiness: Readiness
     registry: CollectorRegistry
     background: Callable[[], Coroutine[None, None, None]]
+    on_rejected: OnRejected = nothing_more
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ async def _serve(
     def readiness() -> dict[str, bool]:
         return {**service.readiness(), "serving": not draining.active}
 
-    public = http_server(draining, listeners.keepalive_seconds)
+    public = http_server(draining, listeners.keepalive_seconds, service.on_rejected)
     admin = http_server(admin_app(readiness, service.registry), listeners.keepalive_seconds)
     async with asyncio.TaskGroup() as group:
         admin_task = group.create_task(admin.serve(sockets=[admin_socket]))
@@ -162,11 +163,10 @@ def _spare_the_collector() -> None:
     gc.set_threshold(COLLECT_AFTER)
 
 
-def http_server(app: App, keepalive_seconds: int) -> StrictServer:
+def http_server(app: App, keepalive_seconds: int, on_rejected: OnRejected = nothing_more) -> StrictServer:
     """The HTTP server both services use; `serve(sockets=[…])` runs it until `should_exit` is set."""
-    return StrictServer(
-        app, ProblemResponses(), keepalive_seconds=keepalive_seconds, graceful_seconds=IN_FLIGHT_SECONDS
-    )
+    errors = ProblemResponses(on_rejected)
+    return StrictServer(app, errors, keepalive_seconds=keepalive_seconds, graceful_seconds=IN_FLIGHT_SECONDS)
 
 
 class PortTakenError(Exception):

@@ -2,7 +2,7 @@
 
 from typing import Literal, Protocol
 
-from strict_http.asgi import Headers
+from strict_http.asgi import Headers, Scope
 
 type Code = Literal["bad_request", "request_timeout", "uri_too_long", "request_header_fields_too_large"]
 """400, 408, 414 and 431 (RFC 9110 section 15.5, RFC 6585 section 5)."""
@@ -28,8 +28,14 @@ class RejectedError(Exception):
 class ErrorResponses(Protocol):
     """Writes the responses, and logs what an operator needs to know of them."""
 
-    def rejected(self, error: RejectedError) -> Response:
-        """The response to a request that was rejected."""
+    def rejected(self, error: RejectedError, fields: Headers, scope: Scope | None) -> Response:
+        """The response to a request that was rejected.
+
+        Args:
+            error: why.
+            fields: of its head, as far as they could be read; names in lower case.
+            scope: of its application, if that had started; the application is told that its client has disconnected.
+        """
 
     def failed(self, error: BaseException | None) -> Response:
         """The response where the application raised `error`, or returned without a response (None)."""

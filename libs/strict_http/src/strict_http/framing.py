@@ -5,6 +5,7 @@ response to the last one is complete. How the bytes were cut into packets theref
 """
 
 import asyncio
+import contextlib
 import re
 from abc import abstractmethod
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from strict_http.exchange import Exchange
 from strict_http.flow import MAX_BUFFERED_BYTES, Flow
 from strict_http.request_head import (
     MAX_FIELD_BYTES,
+    MAX_FIELDS,
     MAX_LINE_BYTES,
     RequestLine,
     bad_request,
@@ -27,6 +29,14 @@ from strict_http.request_head import (
 
 MAX_CHUNK_LINE_BYTES = 256
 """Of a chunk's size and extensions; extensions mean nothing here (RFC 9112 section 7.1.1)."""
+
+FREE_FRAMING_BYTES = 16 * 1024
+CONTENT_PER_FRAMING_BYTE = 4
+"""Of a chunked body: beyond the first 16 KiB of sizes, extensions and line ends, each byte of them needs so many bytes
+of content. A chunk costs as much to read as kilobytes of content, so tiny ones would cost others their time."""
+
+CHUNKS_AT_ONCE = 128
+"""After so many chunks, which take 0.2 ms, other connections have their turn."""
 
 MALFORMED = "The request is malformed."
 
@@ -55,10 +65,15 @@ class FramingProtocol(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._stage = Stage.LINE
         self._pending = b""
-        self._request: RequestLine = ("", b"", b"", "")
+        self._request: RequestLine
         self._line_end = 0
         self._searched = 0
         self._remaining = 0
+        self._framing_budget = 0
+        self._trailer_lines = 0
+        self._body: list[bytes] = []
+        self._interrupted = False
+        """Chunks are left for another iteration of the loop."""
         self._blank_line_seen = False
         self._message_complete = False
 
@@ -76,8 +91,8 @@ class FramingProtocol(asyncio.Protocol):
         Raises:
             RejectedError: the request is rejected.
             httptools.HttpParserError: it is malformed.
-            httptools.HttpParserUpgrade: it wants another protocol.
         """
+        self._interrupted = False
         while self._pending and self._STEPS[self._stage](self):
             pass
 
@@ -109,8 +124,12 @@ class FramingProtocol(asyncio.Protocol):
                 raise fields_too_large()
             self._searched = max(start - 1, len(data) - 2)
             return False
+        if data.count(b"\n", start, end) - 1 > MAX_FIELDS:
+            raise fields_too_large()
         self._headers, self._message_complete = [], False
-        self._parser.feed_data(data[:end])
+        # `Upgrade` is for `_begin` to judge; the parser then reads on as if it had not been there
+        with contextlib.suppress(httptools.HttpParserUpgrade):
+            self._parser.feed_data(data[:end])
         self._begin()
         self._pending = data[end:]
         self._start()
@@ -120,45 +139,66 @@ class FramingProtocol(asyncio.Protocol):
         data, length = self._pending, self._remaining
         self._pending = data[length:]
         self._remaining = max(0, length - len(data))
-        self._parser.feed_data(data[:length])
+        self._parse_body(data[:length])
         if not self._remaining:
             self._end_body()
         return True
 
     def _take_chunks(self) -> bool:
-        """Give the parser all complete chunks at once: tiny ones must not cost a slice each."""
+        """Give the parser complete chunks many at once: tiny ones must not cost a slice each."""
         data, place = self._pending, 0
-        while self._stage is Stage.CHUNKS:
-            if self._remaining:
-                step = min(self._remaining, len(data) - place)
-                place, self._remaining = place + step, self._remaining - step
-            end = data.find(b"\n", place) + 1
-            if (end or len(data)) - place > MAX_CHUNK_LINE_BYTES and not self._remaining:
-                raise bad_request("A chunk's extensions are too long.")
-            if self._remaining or not end:
+        for _ in range(CHUNKS_AT_ONCE):
+            step = min(self._remaining, len(data) - place)
+            place, self._remaining = place + step, self._remaining - step
+            end = data.find(b"\n", place, place + MAX_CHUNK_LINE_BYTES) + 1
+            if not end:
+                if len(data) - place >= MAX_CHUNK_LINE_BYTES:
+                    raise bad_request("A chunk's extensions are too long.")
                 break
-            size = _chunk_size(data, place)
+            size = self._read_chunk_line(data, place, end)
             place = end
-            if size:
-                self._remaining = size + len(b"\r\n")
-            else:
+            if not size:
                 # the scope keeps its list; trailers go into another one, which nobody reads
                 self._headers, self._remaining, self._stage = [], MAX_FIELD_BYTES, Stage.TRAILERS
-        self._parser.feed_data(data[:place])
+                break
+            self._remaining = size + len(b"\r\n")
+        else:
+            self._interrupted = True
+        self._parse_body(data[:place])
         self._pending = data[place:]
-        return place > 0
+        return place > 0 and not self._interrupted
+
+    def _read_chunk_line(self, data: bytes, start: int, end: int) -> int:
+        found = _CHUNK_SIZE.match(data, start)
+        if found is None:
+            raise bad_request(MALFORMED)
+        size = int(found[1], 16)
+        self._framing_budget += size // CONTENT_PER_FRAMING_BYTE - (end - start) - len(b"\r\n")
+        if self._framing_budget < 0:
+            raise bad_request("The chunks of the body are too small.")
+        return size
 
     def _take_trailers(self) -> bool:
+        """Give the parser all complete lines at once, up to the empty one."""
         data = self._pending
-        end = data.find(b"\n") + 1
-        if (end or len(data)) > self._remaining:
+        last = 0 if data.startswith(b"\r\n") else data.find(b"\n\r\n") + 1
+        ended = last > 0 or data.startswith(b"\r\n")
+        end = last + len(b"\r\n") if ended else data.rfind(b"\n") + 1
+        self._trailer_lines += data.count(b"\n", 0, end)
+        if (end or len(data)) > self._remaining or self._trailer_lines - ended > MAX_FIELDS:
             raise fields_too_large()
         self._remaining -= end
         self._parser.feed_data(data[:end])
         self._pending = data[end:]
-        if data[:end] == b"\r\n":
+        if ended:
             self._end_body()
         return end > 0
+
+    def _parse_body(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+        body, self._body = b"".join(self._body), []
+        if body and self._exchange.add_body(body) > MAX_BUFFERED_BYTES:
+            self._flow.pause_reading()
 
     def _end_body(self) -> None:
         if not self._message_complete:
@@ -189,15 +229,7 @@ class FramingProtocol(asyncio.Protocol):
         self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_body(self, body: bytes) -> None:
-        if self._exchange.add_body(body) > MAX_BUFFERED_BYTES:
-            self._flow.pause_reading()
+        self._body.append(body)
 
     def on_message_complete(self) -> None:
         self._message_complete = True
-
-
-def _chunk_size(data: bytes, place: int) -> int:
-    size = _CHUNK_SIZE.match(data, place)
-    if size is None:
-        raise bad_request(MALFORMED)
-    return int(size[1], 16)

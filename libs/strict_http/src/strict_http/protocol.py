@@ -14,8 +14,8 @@ from strict_http.asgi import App, Scope
 from strict_http.errors import ErrorResponses, RejectedError
 from strict_http.exchange import Exchange, error_response
 from strict_http.flow import Flow
-from strict_http.framing import MALFORMED, FramingProtocol, Stage
-from strict_http.request_head import CHUNKED, MAX_FIELDS, bad_request, fields_too_large, read_framing
+from strict_http.framing import FREE_FRAMING_BYTES, MALFORMED, FramingProtocol, Stage
+from strict_http.request_head import CHUNKED, bad_request, read_framing, readable_fields
 from strict_http.slow_client import SlowClientGuard
 from strict_http.timeouts import Timeouts, Wait
 
@@ -63,6 +63,8 @@ class StrictProtocol(FramingProtocol):
         self._timeouts = Timeouts(self._loop, config.timeout_keep_alive, self._on_timeout)
         self._stopping = False
         self._receiving = False
+        self._used = False
+        """A request was answered."""
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -116,17 +118,23 @@ class StrictProtocol(FramingProtocol):
             self._consume()
         except RejectedError as error:
             self._reject(error)
-        except httptools.HttpParserUpgrade:
-            self._reject(bad_request("Upgrade is not supported."))
         except httptools.HttpParserError:
             self._reject(bad_request(MALFORMED))
+        if self._interrupted:
+            self._flow.pause_reading()
+            self._flow.held = True
+            self._loop.call_soon(self._resume)
         self._set_timeout()
+
+    def _resume(self) -> None:
+        if self._stage is Stage.CHUNKS:
+            self._flow.held = False
+            self._flow.resume_reading()
+            self._advance()
 
     @override
     def _begin(self) -> None:
-        if len(self._headers) > MAX_FIELDS:
-            raise fields_too_large()
-        length, keep_alive, expects_continue = read_framing(self._headers, self._request[3])
+        length, keep_alive, expects_continue = read_framing(self._headers, self._request)
         if self._message_complete is not (length == 0):
             raise bad_request("The length of the body is unclear.")
         self._exchange = Exchange(
@@ -143,6 +151,7 @@ class StrictProtocol(FramingProtocol):
             self._end_body()
         else:
             self._remaining = max(length, 0)
+            self._framing_budget, self._trailer_lines = FREE_FRAMING_BYTES, 0
             self._stage = Stage.CHUNKS if length == CHUNKED else Stage.BODY
 
     @override
@@ -158,20 +167,20 @@ class StrictProtocol(FramingProtocol):
             task.add_done_callback(self._server_state.tasks.discard)
 
     def _make_scope(self) -> Scope:
-        method, raw_path, query, version = self._request
-        path = raw_path.decode("ascii")
+        line = self._request
+        path = line.path.decode("ascii")
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
+            "http_version": line.version,
             "server": self._server,
             "client": self._client,
             "scheme": "http",
-            "method": method,
+            "method": line.method,
             "root_path": "",
             "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
+            "raw_path": line.path,
+            "query_string": line.query,
             "headers": self._headers,
             "state": {},
         }
@@ -184,7 +193,7 @@ class StrictProtocol(FramingProtocol):
         if self._exchange.early:
             self._linger()
             return
-        self._stage, self._blank_line_seen = Stage.LINE, False
+        self._stage, self._blank_line_seen, self._used = Stage.LINE, False, True
         self._flow.held = False
         self._flow.resume_reading()
         if self._pending:
@@ -195,14 +204,16 @@ class StrictProtocol(FramingProtocol):
     def _reject(self, error: RejectedError) -> None:
         if self._stage in _HEAD:
             is_head = self._pending.startswith(b"HEAD ")
+            response = self._errors.rejected(error, readable_fields(self._pending), None)
         elif self._exchange.response_started:
             self._close()
             self._transport.close()
             return
         else:
-            is_head = self._exchange.scope["method"] == "HEAD"
+            scope = self._exchange.scope
+            is_head = scope["method"] == "HEAD"
             self._exchange.abandon()
-        response = self._errors.rejected(error)
+            response = self._errors.rejected(error, scope["headers"], scope)
         self._transport.write(error_response(response, self._server_state.default_headers, with_body=not is_head))
         self._slow_client.start()
         self._linger()
@@ -223,17 +234,24 @@ class StrictProtocol(FramingProtocol):
     def _set_timeout(self) -> None:
         if self._stage is Stage.RESPONSE:
             self._timeouts.wait_for(Wait.NOTHING)
-        elif self._stage is Stage.LINE and not self._pending:
-            self._timeouts.wait_for(Wait.LAST_REQUEST if self._stopping else Wait.REQUEST)
+        elif self._silent and self._stopping:
+            self._timeouts.wait_for(Wait.LAST_REQUEST)
+        elif self._silent and self._used:
+            self._timeouts.wait_for(Wait.REQUEST)
         elif self._stage in _HEAD:
             self._timeouts.wait_for(Wait.HEAD)
         elif self._stage is not Stage.CLOSED:
             self._timeouts.wait_for(Wait.BODY)
 
+    @property
+    def _silent(self) -> bool:
+        """Nothing of a request has arrived: a response would be taken for that to the next one."""
+        return self._stage is Stage.LINE and not self._pending and not self._blank_line_seen
+
     def _on_timeout(self, missed: Wait) -> None:
         if self._transport.is_closing():
             return
-        if missed in (Wait.HEAD, Wait.BODY):
+        if missed in (Wait.HEAD, Wait.BODY) and not self._silent:
             self._reject(RejectedError("request_timeout", "The request did not arrive in time."))
         else:
             self._transport.close()

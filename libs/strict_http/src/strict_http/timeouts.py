@@ -5,7 +5,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 HEAD_SECONDS = 10.0
-"""From the first byte of a request to the end of its headers."""
+"""From the first byte of a request, or from the start of the connection, to the end of the headers."""
 
 BODY_SECONDS = 30.0
 """From the end of the headers to the end of the body."""

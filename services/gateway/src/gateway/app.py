@@ -21,6 +21,7 @@ from gateway.token.claims import Bearer
 from gateway.token.scopes import check_scope
 from gateway.token.verifier import TokenVerifier
 from gateway.upstream_errors import UpstreamError
+from runtime.error_responses import REJECTED
 from runtime.identifiers import new_uuid
 from runtime.logs import RequestLog, fields
 from runtime.problems import ProblemError, internal_error, render
@@ -73,6 +74,12 @@ class Gateway:
             await request.refuse(internal_error())
         finally:
             self._record(request)
+
+    def on_rejected(self, status: int, fields: Headers, scope: Scope | None) -> Headers:
+        """Count a request that the parser rejected before it came here; returns the CORS headers of the response."""
+        if scope is None:
+            self._metrics.requests.add(routes.OTHER, routes.OTHER, status)
+        return self._cors.headers(fields)
 
     async def _pass_on(self, request: "_Request") -> None:
         request_checks.check_path(request.path)
@@ -135,9 +142,12 @@ class Gateway:
 
     def _record(self, request: "_Request") -> None:
         seconds = time.perf_counter() - request.started
+        status = request.status
+        if status == CLIENT_DISCONNECTED:
+            status = request.scope.get(REJECTED, CLIENT_DISCONNECTED)
         route, method = routes.template_of(request.path), routes.label_of(request.method)
         metrics = self._metrics
-        metrics.requests.add(route, method, request.status)
+        metrics.requests.add(route, method, status)
         metrics.duration.observe(seconds, route)
         metrics.overhead.observe(max(0.0, seconds - request.exchange_seconds))
         if request.upstream_seconds:
@@ -148,7 +158,7 @@ class Gateway:
             request_id=request.id,
             method=method,
             route=route,
-            status=request.status,
+            status=status,
             duration_ms=seconds * 1000,
             upstream_ms=request.upstream_seconds * 1000 if request.upstream_seconds else None,
             user=request.user or None,
@@ -161,6 +171,7 @@ class _Request:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.started = time.perf_counter()
+        self.scope = scope
         self.id = new_uuid()
         self.method: str = scope["method"]
         self.path: bytes = scope["raw_path"]

@@ -166,7 +166,7 @@ class ServeSettings(ListenSettings, IssuerSettings):
         default_factory=list, examples=["10.0.0.0/8,192.168.0.0/16"]
     )
     """The networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, or their `Forwarded` where there is no
-    `X-Forwarded-For`; a comma list."""
+    `X-Forwarded-For`, which a proxy that writes `Forwarded` has to remove; a comma list."""
 
     redis_url: RedisUrl | None = None
     """The Redis or Valkey that the gateways share, by `redis://` or, over TLS, `rediss://`; without it, limits hold for

@@ -51,21 +51,23 @@ async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncI
                 if shared is not None:
                     group.create_task(shared.probe_forever())
 
+        gateway = Gateway(
+            TrustedProxies(settings.trusted_proxies, metrics),
+            Cors(settings.cors_origins, settings.cors_headers),
+            TokenVerifier(issuers, clock),
+            settings.required_scopes,
+            _limiter(settings, shared, metrics),
+            BodyBuffers(settings.max_body_bytes, _buffer_shares(settings, metrics)),
+            _forwarder(settings, upstream, metrics),
+            metrics,
+        )
         try:
             yield Service(
-                app=Gateway(
-                    TrustedProxies(settings.trusted_proxies, metrics),
-                    Cors(settings.cors_origins, settings.cors_headers),
-                    TokenVerifier(issuers, clock),
-                    settings.required_scopes,
-                    _limiter(settings, shared, metrics),
-                    BodyBuffers(settings.max_body_bytes, _buffer_shares(settings, metrics)),
-                    _forwarder(settings, upstream, metrics),
-                    metrics,
-                ),
+                app=gateway,
                 readiness=lambda: {"keys": all(issuer.keys.loaded for issuer in issuers)},
                 registry=metrics.registry,
                 background=background,
+                on_rejected=gateway.on_rejected,
             )
         finally:
             upstream.close()

@@ -3,6 +3,7 @@
 import logging
 import time
 
+from runtime.error_responses import REJECTED
 from runtime.identifiers import new_uuid
 from runtime.logs import RequestLog, fields, pseudonym
 from runtime.problems import internal_error, render
@@ -45,7 +46,7 @@ class AccessLogMiddleware:
                 raise
             await respond(send_observed, *render(internal_error(), scope[REQUEST_ID]))
         finally:
-            self._tell(scope, status or CLIENT_LEFT, time.perf_counter() - started)
+            self._tell(scope, status or scope.get(REJECTED, CLIENT_LEFT), time.perf_counter() - started)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         route, method = scope.get(ROUTE, UNROUTED), label_of(scope["method"])
