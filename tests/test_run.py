@@ -11,6 +11,17 @@ from tests.pair import running_pair
 pytestmark = pytest.mark.xdist_group("pair")
 
 
+README = Path(__file__).parents[1] / "README.md"
+
+
+def curl_of_the_readme(gateway: str, token: str) -> str:
+    command: str
+    [command] = re.findall(r"^\$ (curl .*\\\n.*)\n```$", README.read_text(), re.MULTILINE)
+    assert "http://127.0.0.1:8000" in command
+    assert "$(make -s token SUB=alice)" in command
+    return command.replace("http://127.0.0.1:8000", gateway).replace("$(make -s token SUB=alice)", token)
+
+
 def pasted(command: str) -> str:
     return subprocess.run(command, shell=True, check=True, capture_output=True, text=True, timeout=20).stdout
 
@@ -24,3 +35,6 @@ def test_what_is_printed_works_when_pasted_and_the_data_are_there_the_next_time(
             assert '"title":"Buy milk"' in pasted(create)
             assert pasted(hers).count('"title":"Buy milk"') == run
             assert pasted(his) == "[]"
+            created = pasted(curl_of_the_readme(pair.gateway, pair.token("carol")))
+            assert '"title":"Buy milk"' in created
+            assert '"due_date":"2027-01-31"' in created
