@@ -23,6 +23,7 @@ from devtools.processes import LOOPBACK, Child, run_to_end
 from devtools.token import fetch_token
 from devtools.valkey import LocalValkey
 from tests.resilience.balancer import Balancer
+from tests.resilience.disk import Disk, mounted
 from tests.resilience.processes import PROGRAMS, READY_SECONDS, Part, Provider, Replica
 from tests.resilience.proxies import Link, Targets, listening
 
@@ -48,13 +49,13 @@ class Stores:
 class Cluster:
     """The stores, the replicas of each service by zone, the links by name, and who is ready."""
 
-    folder: Path
     stores: Stores
     todos: Sequence[Replica]
     gateways: Sequence[Replica]
     links: dict[str, Link]
     fronts: Balancer
     inner: Balancer
+    disk: Disk | None
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -91,17 +92,24 @@ async def running(folder: Path, first_gateway: Sequence[str | Path] = GATEWAY) -
         LocalValkey(folder / "valkey", log=logs / "valkey.log"),
         Provider(folder, logs),
     )
-    async with _started(stores.parts.values()):
-        await asyncio.to_thread(_migrate, stores.postgres, logs / "migration.log")
-        cluster = _assembled(folder, stores, logs, [first_gateway, GATEWAY])
-        async with (
-            listening([*cluster.links.values()]),
-            cluster.fronts.probing(),
-            cluster.inner.probing(),
-            _started(cluster.replicas),
-        ):
-            await cluster.all_ready()
-            yield cluster
+    with mounted(folder / "postgres") as disk:
+        async with _started(stores.parts.values()):
+            await asyncio.to_thread(_migrate, stores.postgres, logs / "migration.log")
+            cluster = _assembled(stores, disk, logs, [first_gateway, GATEWAY])
+            async with _serving(cluster):
+                yield cluster
+
+
+@contextlib.asynccontextmanager
+async def _serving(cluster: Cluster) -> AsyncIterator[None]:
+    async with (
+        listening([*cluster.links.values()]),
+        cluster.fronts.probing(),
+        cluster.inner.probing(),
+        _started(cluster.replicas),
+    ):
+        await cluster.all_ready()
+        yield
 
 
 @contextlib.asynccontextmanager
@@ -118,7 +126,7 @@ def front(zone: int) -> str:
     return f"users-gateway-{zone + 1}"
 
 
-def _assembled(folder: Path, stores: Stores, logs: Path, programs: Sequence[Sequence[str | Path]]) -> Cluster:
+def _assembled(stores: Stores, disk: Disk | None, logs: Path, programs: Sequence[Sequence[str | Path]]) -> Cluster:
     keys = f"resilience:{secrets.token_urlsafe(32)}"
     links: dict[str, Link] = {}
 
@@ -153,7 +161,7 @@ def _assembled(folder: Path, stores: Stores, logs: Path, programs: Sequence[Sequ
     fronts = Balancer(every_gateway)
     for zone in ZONES:
         link(front(zone), partial(fronts.targets, zone))
-    return Cluster(folder, stores, every_todos, every_gateway, links, fronts, inner)
+    return Cluster(stores, every_todos, every_gateway, links, fronts, inner, disk)
 
 
 def _migrate(postgres: LocalPostgres, log: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.resilience import logbook, usage
 from tests.resilience.client import Outcome
@@ -43,6 +43,7 @@ class Played:
     ended: float
     calm_p99: float
     breaches: Sequence[Breach]
+    notes: Sequence[str] = ()
 
     @property
     def untouched(self) -> list[Outcome]:
@@ -107,11 +108,13 @@ class Conductor:
         played = Played(scenario, crowd.take_outcomes(), began, ended, p99(self._calm), breaches)
         found = [
             *breaches,
+            *self._stage.breaches.take(),
             *await usage.not_returned(self._stage.cluster, self._before, self._pace.back),
             *await asyncio.to_thread(logbook.missing, self._stage.cluster, played.outcomes),
             *judge(played),
         ]
-        return Played(scenario, played.outcomes, began, ended, played.calm_p99, found)
+        notes, self._stage.notes[:] = [*self._stage.notes], []
+        return replace(played, breaches=found, notes=notes)
 
     async def _served_again(self, ended: float) -> None:
         """Wait until each user has had a good answer to a request sent after the fault."""
