@@ -1,17 +1,19 @@
 """Break the pair in every way there is, under users who check every answer: `make chaos`.
 
 Starts two gateways, two todos, PostgreSQL, Valkey and an identity provider on loopback, and plays one scenario after
-the other: calm, a fault, the time after it. Exits 0 where every promise held, 1 where one did not.
+the other: calm, a fault, the time after it. All of them, about a quarter of an hour, write docs/resilience.md.
+Exits 0 where every promise held, 1 where one did not.
 """
 
 import argparse
 import secrets
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvloop
 
-from tests.resilience import catalogue, disk, progress
+from tests.resilience import catalogue, disk, progress, report
 from tests.resilience.conductor import Pace
 from tests.resilience.run import Run, run
 from tests.resilience.scenario import Scenario
@@ -36,10 +38,10 @@ def main() -> int:
     for scenario in catalogue.skipped():
         print(f"Skipped: {scenario.name}, since this system lets no user mount a disk of their own.")
         chosen = [each for each in chosen if each.name != scenario.name]
-    return _play(chosen, pace, arguments.seed)
+    return _play(chosen, pace, arguments.seed, report_it=not (arguments.quick or arguments.only))
 
 
-def _play(chosen: Sequence[Scenario], pace: Pace, seed: int) -> int:
+def _play(chosen: Sequence[Scenario], pace: Pace, seed: int, *, report_it: bool) -> int:
     print(f"{len(chosen)} scenarios with seed {seed}; the same again: make chaos SEED={seed}", flush=True)
 
     def tell(so_far: Run) -> None:
@@ -49,6 +51,8 @@ def _play(chosen: Sequence[Scenario], pace: Pace, seed: int) -> int:
     for breach in done.unprovoked:
         print(f"While nothing was broken: {breach}")
     print(f"{len(done.breaches)} breaches." if done.breaches else "Every promise held.")
+    if report_it:
+        print(f"Written: {report.write(done).relative_to(Path.cwd())}, with a picture beside it.")
     return 1 if done.breaches else 0
 
 

@@ -1,6 +1,7 @@
 """Every scenario there is, and the few that are played at each run of the tests."""
 
 from tests.resilience import (
+    abuse_faults,
     disk,
     network_faults,
     postgres_faults,
@@ -18,8 +19,8 @@ SHORT_PACE = Pace(calm=0.3, fault=0.7, after=0.5)
 
 def scenarios() -> list[Scenario]:
     """In the order in which they are played."""
-    rooms = (process_faults, postgres_faults, valkey_faults, provider_faults, network_faults, random_faults)
-    return [scenario for room in rooms for scenario in room.scenarios()]
+    faults = (process_faults, postgres_faults, valkey_faults, provider_faults, network_faults, random_faults)
+    return [scenario for room in (*faults, abuse_faults) for scenario in room.scenarios()]
 
 
 def skipped() -> list[Scenario]:

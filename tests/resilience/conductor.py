@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tests.resilience import logbook, usage
 from tests.resilience.client import Outcome
@@ -44,6 +44,8 @@ class Played:
     calm_p99: float
     breaches: Sequence[Breach]
     notes: Sequence[str] = ()
+    peak: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of memory at most while the fault lasted, by service."""
 
     @property
     def untouched(self) -> list[Outcome]:
@@ -100,7 +102,7 @@ class Conductor:
             await asyncio.sleep(self._pace.calm)
             self._calm += [each.seconds for each in crowd.outcomes]
             began = time.monotonic()
-            async with scenario.fault(self._stage):
+            async with usage.Peak(self._stage.cluster) as peak, scenario.fault(self._stage):
                 await asyncio.sleep(self._pace.fault or scenario.seconds)
             ended = time.monotonic()
             await self._served_again(ended)
@@ -109,12 +111,13 @@ class Conductor:
         found = [
             *breaches,
             *self._stage.breaches.take(),
+            *peak.breaches,
             *await usage.not_returned(self._stage.cluster, self._before, self._pace.back),
             *await asyncio.to_thread(logbook.missing, self._stage.cluster, played.outcomes),
             *judge(played),
         ]
         notes, self._stage.notes[:] = [*self._stage.notes], []
-        return replace(played, breaches=found, notes=notes)
+        return replace(played, breaches=found, notes=notes, peak=peak.bytes)
 
     async def _served_again(self, ended: float) -> None:
         """Wait until each user has had a good answer to a request sent after the fault."""

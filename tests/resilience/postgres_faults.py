@@ -13,6 +13,8 @@ from tests.resilience.scenario import Fault, Scenario, Stage, blocking, everybod
 LOCKED_SECONDS = 7
 """Longer than todos lets a statement take."""
 
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'todos'"
+
 
 def superuser(postgres: LocalPostgres) -> psycopg.Connection:
     return psycopg.connect(postgres.superuser_url(), autocommit=True)

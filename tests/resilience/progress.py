@@ -18,4 +18,5 @@ def line(number: int, total: int, played: Played) -> str:
         f"untouched p99 {quick}; served again after {played.recovered_after:.1f} s"
     )
     broken = [f"        {breach}" for breach in played.breaches[:MOST_BREACHES]]
-    return "\n".join([head, *broken])
+    notes = [f"        {note}" for note in played.notes]
+    return "\n".join([head, *notes, *broken])

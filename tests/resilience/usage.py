@@ -1,15 +1,19 @@
 """What the processes hold: memory, file descriptors, database connections, and requests under way."""
 
 import asyncio
+import contextlib
+import functools
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import httpx
 import psycopg
+import yaml
 
 from devtools.processes import LOOPBACK
 from tests.resilience.cluster import Cluster
@@ -21,6 +25,9 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 RETURN_SECONDS = 40
 """Longer than an idle connection is kept."""
 POLL_SECONDS = 0.5
+PEAK_SECONDS = 0.1
+MANIFESTS = Path(__file__).resolve().parents[2] / "deploy" / "k8s" / "base"
+UNITS = {"Mi": MIB, "Gi": 1 << 30}
 MORE_MEMORY, MORE_BYTES = 1.25, 32 * MIB
 MORE_DESCRIPTORS = 100
 """Kept connections come and go: so many more, or so much more, is still where it was."""
@@ -55,6 +62,49 @@ class Usage:
             yield f"PostgreSQL has {self.database_connections} connections after {before.database_connections}"
         if self.under_way:
             yield f"{self.under_way:g} requests or bytes are still under way"
+
+
+@dataclass
+class Peak:
+    """The most memory that a replica of each service held while this was entered."""
+
+    cluster: Cluster
+    bytes: Counter[str] = field(default_factory=Counter)
+
+    async def __aenter__(self) -> Self:
+        self._watching = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)
+
+    @property
+    def breaches(self) -> list[Breach]:
+        """Services that went past the limit of their manifest."""
+        return [
+            Breach(Promise.BOUNDED, f"{service} took {held / MIB:.0f} MiB of {memory_limit(service) / MIB:.0f}")
+            for service, held in self.bytes.items()
+            if held > memory_limit(service)
+        ]
+
+    async def _watch(self) -> None:
+        while True:
+            for replica in self.cluster.replicas:
+                with contextlib.suppress(FileNotFoundError, IndexError):
+                    held = resident_bytes(replica.child.pid)
+                    self.bytes[replica.service] = max(self.bytes[replica.service], held)
+            await asyncio.sleep(PEAK_SECONDS)
+
+
+@functools.cache
+def memory_limit(service: str) -> int:
+    """Bytes that the manifest of the service gives a container."""
+    documents = yaml.safe_load_all((MANIFESTS / f"{service}.yaml").read_text())
+    [deployment] = [document for document in documents if document["kind"] == "Deployment"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    text: str = container["resources"]["limits"]["memory"]
+    return int(text[:-2]) * UNITS[text[-2:]]
 
 
 async def measure(cluster: Cluster) -> Usage:
