@@ -51,7 +51,8 @@ async def abusing(stage: Stage, name: str, accounts: int) -> AsyncIterator[None]
 def _report(stage: Stage, found: dict[str, Any]) -> None:
     answers: dict[str, int] = found["answers"]
     told = ", ".join(f"{count} {status if status != '0' else 'broken'}" for status, count in sorted(answers.items()))
-    stage.notes.append(f"the accounts were answered: {told or 'nothing'}")
+    unanswered = found["sent"] - sum(answers.values())
+    stage.notes.append(f"answers to the abuse: {told or 'none'}; {unanswered} still to come at the end")
     for status in OURS & answers.keys():
         stage.breaches.add(Promise.CONTRACT, f"the accounts were answered {status} {answers[status]} times")
     for wrong in found["wrong"]:

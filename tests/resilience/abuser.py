@@ -1,7 +1,8 @@
 """Abusive accounts, in a process of their own: `python -m tests.resilience.abuser` (started by `make chaos`).
 
 Reads one line of JSON: the abuse by name, seconds, and for each account a URL and a token. Says `ready` when what goes
-before is done, begins at the next line it reads, and ends with one line of JSON: answers by status, and what is wrong.
+before is done, begins at the next line it reads, and ends with one line of JSON: how many requests were begun, the
+answers by status, and what is wrong.
 """
 
 import asyncio
@@ -22,11 +23,13 @@ async def main() -> None:
     await prepare(kind, accounts)
     for account in accounts:
         account.answers.clear()
+        account.sent = 0
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     wrong = await abuse(kind, accounts, order["seconds"])
     answers = sum((account.answers for account in accounts), Counter[int]())
-    print(json.dumps({"answers": answers, "wrong": wrong}), flush=True)
+    sent = sum(account.sent for account in accounts)
+    print(json.dumps({"sent": sent, "answers": answers, "wrong": wrong}), flush=True)
 
 
 if __name__ == "__main__":

@@ -82,22 +82,20 @@ class Conductor:
         self._stage = stage
         self._pace = pace
         self._calm: list[float] = []
-        self._before: usage.Usage | None = None
 
     async def warm_up(self, seconds: float) -> list[Breach]:
-        """Let everybody work in peace, and remember how much everything holds then."""
+        """Let everybody work in peace, from which is learnt what is calm."""
         crowd = self._stage.crowd
         async with crowd.working():
             await asyncio.sleep(seconds)
         breaches = await crowd.compare()
         self._calm += [each.seconds for each in crowd.take_outcomes()]
-        self._before = await usage.measure(self._stage.cluster)
         return breaches
 
     async def play(self, scenario: Scenario) -> Played:
         """The whole scenario."""
-        assert self._before, "warm up first"
         crowd = self._stage.crowd
+        before = await usage.measure(self._stage.cluster)
         async with crowd.working():
             await asyncio.sleep(self._pace.calm)
             self._calm += [each.seconds for each in crowd.outcomes]
@@ -112,7 +110,7 @@ class Conductor:
             *breaches,
             *self._stage.breaches.take(),
             *peak.breaches,
-            *await usage.not_returned(self._stage.cluster, self._before, self._pace.back),
+            *await usage.not_returned(self._stage.cluster, before, self._pace.back),
             *await asyncio.to_thread(logbook.missing, self._stage.cluster, played.outcomes),
             *judge(played),
         ]

@@ -28,9 +28,10 @@ POLL_SECONDS = 0.5
 PEAK_SECONDS = 0.1
 MANIFESTS = Path(__file__).resolve().parents[2] / "deploy" / "k8s" / "base"
 UNITS = {"Mi": MIB, "Gi": 1 << 30}
-MORE_MEMORY, MORE_BYTES = 1.25, 32 * MIB
+KEPT_SHARE = 0.25
+"""Of the limit of the manifest: so much freed memory an allocator may keep for later."""
 MORE_DESCRIPTORS = 100
-"""Kept connections come and go: so many more, or so much more, is still where it was."""
+"""Kept connections come and go: so many more is still where it was."""
 AT_REST = ("gateway_in_flight_requests", "gateway_buffered_bytes", "todos_pool_waiting_requests")
 """Metrics that are 0 while nobody asks for anything."""
 
@@ -53,7 +54,8 @@ class Usage:
 
     def _excess(self, before: "Usage") -> Iterator[str]:
         for name, held in self.memory.items():
-            if held > before.memory[name] * MORE_MEMORY + MORE_BYTES:
+            kept = KEPT_SHARE * memory_limit(name.partition("-")[0])
+            if held > before.memory[name] + kept:
                 yield f"{name} has {held / MIB:.0f} MiB after {before.memory[name] / MIB:.0f}"
         for service, opened in self.descriptors.items():
             if opened > before.descriptors[service] + MORE_DESCRIPTORS:
