@@ -21,8 +21,12 @@ def killed(*names: str) -> Fault:
         try:
             yield
         finally:
-            for part in parts:
-                await blocking(part.start)
+            stores = stage.cluster.stores.parts.values()
+            for together in (
+                [part for part in parts if part in stores],
+                [part for part in parts if part not in stores],
+            ):
+                await asyncio.gather(*(blocking(part.start) for part in together))
             await stage.cluster.all_ready()
 
     return fault

@@ -35,11 +35,12 @@ async def run(
     seed: int,
     *,
     tell: Callable[[Run], None],
+    users: int = USERS,
     warm_up_seconds: float = WARM_UP_SECONDS,
 ) -> Run:
     """Play `scenarios`; `tell` hears after each what there is so far."""
     so_far = Run(seed)
-    async with conducting(seed, pace) as conductor:
+    async with conducting(seed, pace, users) as conductor:
         so_far.unprovoked = await conductor.warm_up(warm_up_seconds)
         for scenario in scenarios:
             so_far.played.append(await conductor.play(scenario))

@@ -7,7 +7,7 @@ from tests.resilience.promises import TIMED
 from tests.resilience.run import Run, run
 
 pytestmark = [pytest.mark.xdist_group("resilience"), pytest.mark.timeout(300)]
-SEED = 1
+SEED, USERS = 1, 16
 
 
 def tell(so_far: Run) -> None:
@@ -15,6 +15,6 @@ def tell(so_far: Run) -> None:
 
 
 async def test_nothing_fails_for_the_untouched_and_nothing_is_lost_while_processes_die_and_freeze() -> None:
-    done = await run(catalogue.short(), catalogue.SHORT_PACE, SEED, tell=tell, warm_up_seconds=2)
+    done = await run(catalogue.short(), catalogue.SHORT_PACE, SEED, tell=tell, users=USERS, warm_up_seconds=1)
     assert [breach for breach in done.breaches if breach.promise not in TIMED] == []
     assert all(played.outcomes for played in done.played)
