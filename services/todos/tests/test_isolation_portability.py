@@ -1,43 +1,19 @@
-"""Export, import and succession between users, with the first wall taken away: row-level security alone."""
+"""Export, import and succession between users, by row-level security alone."""
 
 import psycopg
 import pytest
 
-from services.todos.tests.isolation import without_first_wall
 from services.todos.tests.serving import Client
-from todos.database.command import Statement
-from todos.portability import export, import_
-from todos.store import statements
-from todos.store.list_statements import batch_statement
 
 
-@pytest.fixture
-def first_wall_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in list(vars(statements).items()):
-        if isinstance(value, Statement) and without_first_wall(value).sql != value.sql:
-            monkeypatch.setattr(statements, name, without_first_wall(value))
-    assert without_first_wall(import_.put_all_statement).sql != import_.put_all_statement.sql
-    monkeypatch.setattr(import_, "put_all_statement", without_first_wall(import_.put_all_statement))
-    monkeypatch.setattr(export, "batch_statement", lambda shape: without_first_wall(batch_statement(shape)))
-
-
-def test_the_statements_are_bound_to_their_user() -> None:
-    for statement in (import_.put_all_statement, statements.succeed, statements.replace):
-        number = statement.names.index("user_id") + 1
-        sql = statement.sql.decode()
-        for table in ("todo", "user_state"):
-            used = sum(sql.count(f"{word} {table} ") + sql.count(f"{word} {table}\n") for word in ("FROM", "UPDATE"))
-            assert sql.count(f"{table}.user_id = ${number}::VARCHAR") >= used, sql
-
-
-@pytest.mark.usefixtures("first_wall_gone")
+@pytest.mark.usefixtures("row_level_security_alone")
 async def test_an_export_shows_nothing_of_another_user(alice: Client, bob: Client) -> None:
     hers, his = await alice.create(title="hers"), await bob.create(title="his")
     assert (await alice.get("/v1/export")).json() == [hers]
     assert (await bob.get("/v1/export")).json() == [his]
 
 
-@pytest.mark.usefixtures("first_wall_gone")
+@pytest.mark.usefixtures("row_level_security_alone")
 async def test_an_import_touches_nothing_of_another_user(
     alice: Client, bob: Client, superuser: psycopg.Connection
 ) -> None:
@@ -49,7 +25,7 @@ async def test_an_import_touches_nothing_of_another_user(
     assert superuser.execute("SELECT * FROM user_state WHERE user_id = %s", [alice.user]).fetchone() == before
 
 
-@pytest.mark.usefixtures("first_wall_gone")
+@pytest.mark.usefixtures("row_level_security_alone")
 async def test_a_successor_belongs_to_the_user_of_what_was_completed(
     alice: Client, bob: Client, superuser: psycopg.Connection
 ) -> None:

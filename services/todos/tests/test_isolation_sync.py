@@ -1,27 +1,19 @@
-"""The walls between users on every route of sync, undo and erasure: own, another's, absent."""
+"""The layers between users on every route of sync, undo and erasure: own, another's, absent."""
 
-import itertools
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from runtime.problems import ProblemError
 from services.todos.tests.assertions import path
-from services.todos.tests.isolation import without_first_wall
 from services.todos.tests.serving import Client
 from services.todos.tests.sessions import session_of, todos_of
-from todos.database.command import Statement
-from todos.database.pool import Database, open_database
+from todos.database.pool import Database
 from todos.domain.fields import TodoFields
-from todos.schema.check import open_when_fit
-from todos.schema.models import TABLES
-from todos.store import bulk_delete, changes, erasure, list_statements, statements, stats
-from todos.store.bulk_delete import delete_all, delete_statement
+from todos.store.bulk_delete import delete_all
 from todos.store.changes import ChangesQuery, read_changes
 from todos.store.erasure import erase
 from todos.store.idempotency import IdempotentRequest
@@ -30,15 +22,6 @@ from todos.store.stats import read_stats
 from todos.store.sync_position import BEGINNING
 
 EVERYTHING = Filters(frozenset(), {})
-MODULES = (changes, erasure, stats)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    url = SecretStr(database_url)
-    async with open_database(url, pool_size=1, statement_seconds=5) as opened:
-        await open_when_fit(opened, url)
-        yield opened
 
 
 def shown(answer: httpx.Response) -> tuple[int, dict[str, str], str]:
@@ -109,52 +92,23 @@ async def test_a_key_of_another_user_is_no_key(alice: Client, bob: Client) -> No
     assert hers.json()["id"] != his.json()["id"]
 
 
-def every_statement() -> list[Statement[Any]]:
-    fixed = [value for module in MODULES for value in vars(module).values() if isinstance(value, Statement)]
-    assert len(fixed) == 6
-    names = sorted(list_statements._CONDITIONS)
-    shapes = [frozenset(chosen) for size in range(len(names) + 1) for chosen in itertools.combinations(names, size)]
-    return [*fixed, *map(delete_statement, shapes)]
-
-
-def test_every_statement_is_bound_to_its_user() -> None:
-    for statement in every_statement():
-        sql = statement.sql.decode()
-        number = statement.names.index("user_id") + 1
-        for table in TABLES:
-            read = sum(sql.count(f"{verb} {table}{end}") for verb in ("FROM", "UPDATE") for end in (" ", "\n"))
-            assert sql.count(f"{table}.user_id = ${number}::VARCHAR") >= read, sql
-
-
-async def test_without_the_first_wall_nothing_of_another_user_is_told_changed_or_erased(
-    database: Database, monkeypatch: pytest.MonkeyPatch, superuser: psycopg.Connection
+@pytest.mark.usefixtures("row_level_security_alone")
+async def test_row_level_security_alone_syncs_restores_and_erases_nothing_of_another_user(
+    one_connection: Database, superuser: psycopg.Connection
 ) -> None:
     alice, bob = f"alice-{uuid4()}", f"bob-{uuid4()}"
     request = IdempotentRequest("k", bytes(32))
-    hers = await todos_of(database, alice).create(TodoFields(title="hers", tags=["hers"]))
-    gone = await todos_of(database, alice).create(TodoFields(title="gone"))
-    await todos_of(database, alice).delete(gone.id, None)
-    await todos_of(database, alice).create_once(TodoFields(title="kept"), request, lambda _: "hers")
+    hers = await todos_of(one_connection, alice).create(TodoFields(title="hers", tags=["hers"]))
+    gone = await todos_of(one_connection, alice).create(TodoFields(title="gone"))
+    await todos_of(one_connection, alice).delete(gone.id, None)
+    await todos_of(one_connection, alice).create_once(TodoFields(title="kept"), request, lambda _: "hers")
     of_alice = (
         "SELECT (SELECT array_agg(t ORDER BY id) FROM todo t WHERE user_id = %(u)s), "
         "(SELECT array_agg(s) FROM user_state s WHERE user_id = %(u)s), "
         "(SELECT array_agg(i) FROM idempotency i WHERE user_id = %(u)s)"
     )
     before = superuser.execute(of_alice.encode(), {"u": alice}).fetchone()
-
-    for module in (*MODULES, statements):
-        for name, value in list(vars(module).items()):
-            if isinstance(value, Statement) and name not in ("create", "begin_state", "succeed"):
-                assert without_first_wall(value).sql != value.sql, name
-                monkeypatch.setattr(module, name, without_first_wall(value))
-    monkeypatch.setattr(bulk_delete, "delete_statement", lambda names: without_first_wall(delete_statement(names)))
-    cursor = psycopg.RawCursor(superuser)
-    cursor.execute(stats.read.sql, [bob])
-    counted = cursor.fetchone()
-    assert counted
-    assert counted[0] >= 2, "for a role that bypasses row-level security the wall is truly gone"
-
-    todos_of_bob, scope = todos_of(database, bob), session_of(database, bob)
+    todos_of_bob, scope = todos_of(one_connection, bob), session_of(one_connection, bob)
     for todo_id in (hers.id, gone.id):
         with pytest.raises(ProblemError) as refused:
             await todos_of_bob.restore(todo_id)
