@@ -103,13 +103,14 @@ def valkey(valkey_server: LocalValkey) -> LocalValkey:
 
 
 @pytest.fixture
-def own_valkey() -> Iterator[Callable[[], LocalValkey]]:
-    """Starts Valkey servers that belong to the test."""
+def own_valkey() -> Iterator[Callable[..., LocalValkey]]:
+    """Starts Valkey servers that belong to the test, each with the settings that it is given by name."""
     with _folder() as folder:
         servers: list[LocalValkey] = []
 
-        def start() -> LocalValkey:
-            servers.append(LocalValkey(folder / str(len(servers))))
+        def start(**settings: str) -> LocalValkey:
+            named = {name.replace("_", "-"): value for name, value in settings.items()}
+            servers.append(LocalValkey(folder / str(len(servers)), settings=named))
             servers[-1].start()
             return servers[-1]
 

@@ -3,6 +3,7 @@
 import secrets
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import redis
@@ -18,8 +19,17 @@ _ANSWER_SECONDS = 2
 class LocalValkey:
     """A server that keeps its data in memory and asks for a random password, a new one each time it is made."""
 
-    def __init__(self, folder: Path, port: int | None = None, *, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        log: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`settings` go into its configuration beside our own, as `valkey.conf` names them."""
         self.port = port or free_port()
+        self._settings = settings or {}
         self._folder = folder
         self._log = log or folder / "valkey.log"
         self._password = secrets.token_urlsafe(24)
@@ -49,6 +59,7 @@ class LocalValkey:
             "save": '""',
             "appendonly": "no",
             "requirepass": self._password,
+            **self._settings,
         }
         configuration = "".join(f"{name} {value}\n" for name, value in settings.items())
         self._child = Child("Valkey", [get_binary_path(), "-"], self._log, stdin=configuration.encode())
@@ -63,6 +74,15 @@ class LocalValkey:
         with self._client() as client:
             client.flushall()
             client.script_flush()
+
+    def command(self, *words: str | int) -> object:
+        """Run one command and return its reply, as redis-py reads it.
+
+        Raises:
+            redis.RedisError: the server refused it, or did not answer.
+        """
+        with self._client() as client:
+            return client.execute_command(*words)
 
     def stop(self, grace_seconds: float = 2) -> None:
         """Shut down in order, or kill where that takes longer than `grace_seconds`."""

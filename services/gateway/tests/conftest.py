@@ -7,7 +7,10 @@ import pytest
 from gateway_harness import Provider, Running, StartGateway, running_gateway, settings_of
 
 from devtools.testing.servers import ScriptedServer, reply, scripted_server
+from devtools.valkey import LocalValkey
 from gateway.clock import SYSTEM, Clock
+from gateway.limits.redis_limits import RedisLimits
+from gateway.limits.redis_url import parse_redis_url
 
 
 @pytest.fixture
@@ -36,6 +39,15 @@ def start_gateway(provider: Provider, upstream: ScriptedServer, monkeypatch: pyt
             yield running
 
     return start
+
+
+@pytest.fixture
+async def redis_limits(valkey: LocalValkey) -> AsyncIterator[RedisLimits]:
+    """Limits in the shared Valkey; connected, as the first request would connect within its budget."""
+    limits = RedisLimits(parse_redis_url(valkey.url), lambda _available: None)
+    await limits._probe()
+    yield limits
+    await limits.close()
 
 
 @pytest.fixture

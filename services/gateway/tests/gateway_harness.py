@@ -12,8 +12,10 @@ from typing import Any
 import httpx
 from prometheus_client import CollectorRegistry
 
+from devtools.processes import free_port
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from devtools.testing.tokens import Signer, good_claims
+from devtools.valkey import LocalValkey
 from gateway.clock import SYSTEM, Clock
 from gateway.settings import ServeSettings
 from gateway.wiring import open_gateway
@@ -137,6 +139,11 @@ async def _listening(service: Service) -> AsyncIterator[int]:
         finally:
             server.should_exit = True
             await task
+
+
+def cluster_node(own_valkey: Callable[..., LocalValkey]) -> LocalValkey:
+    """A Valkey that is a node of a cluster, by itself."""
+    return own_valkey(cluster_enabled="yes", cluster_port=str(free_port()))
 
 
 async def until(condition: Callable[[], bool]) -> None:

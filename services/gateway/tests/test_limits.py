@@ -2,15 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from itertools import pairwise
 from unittest.mock import patch
 
 import pytest
-import uvloop
 from gateway_harness import Provider, Running, StartGateway, until
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -23,15 +21,7 @@ from gateway.limits.gcra import MICROSECONDS
 from gateway.limits.limiter import Limiter
 from gateway.limits.local_limits import REMEMBERED_KEYS, LocalLimits
 from gateway.limits.policy import Policy, parse_policy
-from gateway.limits.redis_command import LimitCheck
-from gateway.limits.redis_connection import Receiver
-from gateway.limits.redis_limits import (
-    BUDGET_SECONDS,
-    FAILURES_TO_OPEN,
-    RedisLimits,
-    RedisUnavailableError,
-    redis_client,
-)
+from gateway.limits.redis_limits import RedisLimits
 from gateway.limits.revocation import RevocationMemory
 from gateway.metrics import Metrics
 from gateway.token.claims import Bearer
@@ -146,163 +136,6 @@ def test_an_unreadable_policy_is_refused(text: str) -> None:
         parse_policy(text)
 
 
-async def check(limits: RedisLimits, subject: str, policies: list[Policy]) -> list[gcra.Verdict]:
-    return (await limits.check(LimitCheck(subject, policies))).verdicts
-
-
-@pytest.fixture
-async def shared(valkey: LocalValkey) -> AsyncIterator[RedisLimits]:
-    limits = RedisLimits(valkey.url, lambda _available: None)
-    # the first answer connects, which on a busy machine outlasts the budget
-    await limits._probe()
-    yield limits
-    await limits.close()
-
-
-@settings(max_examples=20, deadline=None)
-@given(limit=st.integers(1, 40), window=st.integers(100, 3600), requests=st.integers(1, 60))
-def test_the_script_judges_as_the_arithmetic_does(
-    valkey_server: LocalValkey, limit: int, window: int, requests: int
-) -> None:
-    policy = Policy("user", limit, window)
-
-    async def verdicts() -> list[gcra.Verdict]:
-        valkey_server.flush()
-        shared = RedisLimits(valkey_server.url, lambda _available: None)
-        try:
-            await shared._probe()
-            return [(await check(shared, "alice", [policy]))[0] for _ in range(requests)]
-        finally:
-            await shared.close()
-
-    checked = asyncio.run(verdicts())
-    assert [verdict.allowed for verdict in checked] == [number < limit for number in range(requests)]
-    interval = window * MICROSECONDS // limit
-    for number, verdict in enumerate(checked[:limit]):
-        assert verdict.remaining == limit - number - 1
-        assert number * interval < verdict.reset <= (number + 1) * interval
-    for earlier, later in pairwise(checked[limit:]):
-        assert 0 < later.retry <= earlier.retry <= interval
-
-
-async def test_redis_charges_all_policies_or_none(shared: RedisLimits) -> None:
-    both = [TWO_PER_MINUTE, ONE_WRITE]
-    assert [v.allowed for v in await check(shared, "alice", both)] == [True, True]
-    for _ in range(3):
-        assert [v.allowed for v in await check(shared, "alice", both)] == [True, False]
-    assert (await check(shared, "alice", [TWO_PER_MINUTE]))[0].remaining == 0
-
-
-async def test_requests_of_one_turn_share_one_write(shared: RedisLimits, monkeypatch: pytest.MonkeyPatch) -> None:
-    writes: list[int] = []
-    connection = shared._connection
-    assert connection is not None
-    send = connection.send
-
-    def counting(commands: bytes, receivers: Sequence[Receiver]) -> None:
-        writes.append(len(receivers))
-        send(commands, receivers)
-
-    monkeypatch.setattr(connection, "send", counting)
-    await asyncio.gather(*(check(shared, f"user-{number}", [TWO_PER_MINUTE]) for number in range(20)))
-    assert writes == [20]
-
-
-async def test_lost_scripts_are_sent_again_within_the_request(shared: RedisLimits, valkey: LocalValkey) -> None:
-    await check(shared, "alice", [TWO_PER_MINUTE])
-    valkey.flush()
-    assert (await check(shared, "alice", [TWO_PER_MINUTE]))[0].remaining == 1
-
-
-@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_an_answer_that_came_in_time_counts_though_the_loop_was_held_up(
-    valkey: LocalValkey, run: Callable[[Coroutine[None, None, None]], None]
-) -> None:
-    async def judge_while_held_up() -> None:
-        limits = RedisLimits(valkey.url, lambda _available: None)
-        try:
-            await limits._probe()
-            for _ in range(5):
-                checked = asyncio.create_task(check(limits, "alice", [Policy("user", 600, 60)]))
-                assert limits._connection is not None
-                while not limits._connection._receivers:  # noqa: ASYNC110 - nothing tells it
-                    await asyncio.sleep(0)
-                time.sleep(2 * BUDGET_SECONDS)  # noqa: ASYNC251 - it is the loop that must not turn
-                assert (await checked)[0].allowed
-        finally:
-            await limits.close()
-
-    run(judge_while_held_up())
-
-
-async def test_keys_of_one_subject_lie_in_one_slot_expire_and_name_nobody(
-    shared: RedisLimits, valkey: LocalValkey
-) -> None:
-    await check(shared, "user:alice{}", [TWO_PER_MINUTE, ONE_WRITE])
-    async with redis_client(valkey.url) as redis:
-        keys = [key.encode() if isinstance(key, str) else key for key in await redis.keys("*")]
-        assert len(keys) == 2
-        assert len({key[key.index(b"{") : key.index(b"}")] for key in keys}) == 1
-        for key in keys:
-            assert b"alice" not in key
-            assert 0 < await redis.pttl(key) <= 60_000
-
-
-async def test_a_frozen_redis_delays_nobody_beyond_the_budget_and_then_nobody_at_all(
-    own_valkey: Callable[[], LocalValkey],
-) -> None:
-    server = own_valkey()
-    changes: list[bool] = []
-    limits = RedisLimits(server.url, changes.append)
-    await limits._probe()
-    await check(limits, "alice", [TWO_PER_MINUTE])
-    server.freeze()
-    try:
-        for _ in range(5):
-            with pytest.raises(RedisUnavailableError):
-                await check(limits, "alice", [TWO_PER_MINUTE])
-        assert limits._connection is not None
-        sent = len(limits._connection._receivers)
-        with pytest.raises(RedisUnavailableError):
-            await check(limits, "alice", [TWO_PER_MINUTE])
-        assert len(limits._connection._receivers) == sent == 5
-        assert changes == [True, False]
-    finally:
-        server.thaw()
-        await limits.close()
-
-
-async def test_a_connection_that_answers_no_more_is_replaced_before_the_breaker_opens(
-    shared: RedisLimits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    silent = shared._connection
-    assert silent is not None
-    with monkeypatch.context() as patched:
-        patched.setattr("gateway.limits.redis_limits.CALL_SECONDS", 0.0)
-        patched.setattr(silent, "send", lambda _commands, receivers: silent._receivers.extend(receivers))
-        with pytest.raises(RedisUnavailableError):
-            await check(shared, "alice", [TWO_PER_MINUTE])
-        await until(lambda: shared._connection is None)
-    await shared._connected()
-    assert (await check(shared, "alice", [TWO_PER_MINUTE]))[0].allowed
-
-
-async def test_answers_that_always_come_too_late_open_the_breaker(
-    shared: RedisLimits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    late: list[Receiver] = []
-    connection = shared._connection
-    assert connection is not None
-    monkeypatch.setattr(connection, "send", lambda _commands, receivers: late.extend(receivers))
-    for _ in range(FAILURES_TO_OPEN):
-        with pytest.raises(RedisUnavailableError):
-            await check(shared, "alice", [TWO_PER_MINUTE])
-        late.pop()([0, 0, [1, 1, 60, 0]])
-    with pytest.raises(RedisUnavailableError):
-        await check(shared, "alice", [TWO_PER_MINUTE])
-    assert not late
-
-
 async def get(
     gateway: Running, provider: Provider, user: str = "alice", method: str = "GET"
 ) -> tuple[int, dict[str, str]]:
@@ -385,11 +218,11 @@ async def test_a_denial_is_remembered_without_asking_redis(
         assert (denied("redis"), denied("memory")) == (1, 2)
 
 
-async def test_a_denial_is_remembered_for_its_time_and_then_judged_anew(shared: RedisLimits) -> None:
+async def test_a_denial_is_remembered_for_its_time_and_then_judged_anew(redis_limits: RedisLimits) -> None:
     clock, metrics = _FakeTime(), Metrics()
     policies = {"user": Policy("user", 1, 3600)}
     memory = RevocationMemory(3600)
-    limiter = Limiter(policies, shared, LocalLimits(1), memory, "local", metrics, clock=lambda: clock.now)
+    limiter = Limiter(policies, redis_limits, LocalLimits(1), memory, "local", metrics, clock=lambda: clock.now)
     alice = Bearer("alice", expires=time.time() + 60)
 
     async def denied(source: str) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway_harness import Provider, settings_of, until
+from gateway_harness import Provider, cluster_node, settings_of, until
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from devtools.valkey import LocalValkey
@@ -160,8 +161,8 @@ async def test_two_processes_share_one_limit(
     headers = {"Authorization": f"Bearer {provider.token()}"}
     async with serve(**changes) as one, serve(**changes) as other, httpx.AsyncClient(trust_env=False) as client:
         for process in (one, other):
-            if not any(line["message"] == "redis answers" for line in process.lines):
-                await process.line("redis answers")
+            if not any(line["message"] == "Redis available" for line in process.lines):
+                await process.line("Redis available")
         answers = [
             await client.get(f"{url}/v1/todos", headers=headers) for _ in range(8) for url in (one.url, other.url)
         ]
@@ -221,8 +222,55 @@ async def test_a_taken_port_is_one_clear_line(provider: Provider, upstream: Scri
 async def test_check_tells_whether_the_keys_can_be_had(provider: Provider, upstream: ScriptedServer) -> None:
     settings = settings_of(provider, upstream)
     ended = await asyncio.to_thread(run, "check", **settings)
-    assert (ended.returncode, ended.stdout) == (0, f"settings: good\nkeys of {provider.issuer}: k1\n")
+    alone = "no GATEWAY_REDIS_URL: limits hold for each process alone\n"
+    assert (ended.returncode, ended.stdout) == (0, f"settings: good\nkeys of {provider.issuer}: k1\n{alone}")
     await provider.server.stop()
     ended = await asyncio.to_thread(run, "check", **settings)
     refused = f"127.0.0.1:{provider.server.port}: connection refused"
     assert (ended.returncode, ended.stderr) == (1, f"keys of {provider.issuer}: {refused}\n")
+
+
+async def test_check_reports_which_redis_it_found_and_what_is_wrong_with_it(
+    provider: Provider, upstream: ScriptedServer, own_valkey: Callable[..., LocalValkey]
+) -> None:
+    async def check(url: str) -> tuple[int, str, str]:
+        ended = await asyncio.to_thread(run, "check", **settings_of(provider, upstream, redis_url=url))
+        return ended.returncode, ended.stdout.splitlines()[-1], ended.stderr
+
+    good = own_valkey()
+    code, found, wrong = await check(good.url)
+    assert (code, wrong) == (0, "")
+    assert re.fullmatch(rf"Redis at 127.0.0.1:{good.port}: valkey \S+, runs the script of the limits", found)
+    evicting = own_valkey(maxmemory="64mb", maxmemory_policy="allkeys-lru")
+    code, _, wrong = await check(evicting.url)
+    assert (code, wrong.partition(":")[0]) == (0, "Redis at 127.0.0.1")
+    assert "allkeys-lru" in wrong
+    good.command("REPLICAOF", "127.0.0.1", "1")
+    code, _, wrong = await check(good.url)
+    assert (code, "it is a replica" in wrong) == (1, True)
+    code, _, wrong = await check(cluster_node(own_valkey).url)
+    assert (code, "it is a node of a cluster" in wrong) == (1, True)
+    code, _, wrong = await check("redis://:secret@127.0.0.1:1")
+    assert (code, wrong) == (1, "Redis at 127.0.0.1:1: connection refused\n")
+
+
+async def test_a_node_of_a_cluster_stops_the_start_with_the_reason(
+    provider: Provider, upstream: ScriptedServer, own_valkey: Callable[..., LocalValkey]
+) -> None:
+    node = cluster_node(own_valkey)
+    settings = settings_of(provider, upstream, host="127.0.0.1", port=0, admin_port=0, redis_url=node.url)
+    ended = await asyncio.to_thread(run, "serve", **settings)
+    assert ended.returncode == 2
+    [refused] = [json.loads(line)["message"] for line in ended.stdout.splitlines() if "refused to start" in line]
+    assert f"Redis at 127.0.0.1:{node.port}: it is a node of a cluster" in refused
+
+
+async def test_a_policy_that_deletes_keys_is_warned_of_at_the_start(
+    serve: Serve, own_valkey: Callable[..., LocalValkey]
+) -> None:
+    evicting = own_valkey(maxmemory="64mb", maxmemory_policy="volatile-ttl")
+    async with serve(redis_url=evicting.url) as process:
+        warnings = [line for line in process.lines if "volatile-ttl" in str(line["message"])]
+        if not warnings:
+            warning = "its maxmemory-policy volatile-ttl may delete revocations and limits; set noeviction"
+            await process.line(f"Redis at 127.0.0.1:{evicting.port}: {warning}")

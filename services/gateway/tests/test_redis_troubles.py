@@ -1,55 +1,33 @@
 """Redis killed, frozen, slow, read-only, full, emptied: nobody waits beyond the budget, and the setting decides."""
 
 import asyncio
-import contextlib
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
 from gateway_harness import Provider, Running, StartGateway, until
+from redis_tls import self_signed, tls_in_front_of
 
-from devtools.testing.tokens import rsa_key
 from devtools.valkey import LocalValkey
-from gateway.limits import redis_limits
-from gateway.limits.redis_limits import redis_client
+from gateway.limits import redis_connection, redis_limits
 
-type Trouble = Callable[[LocalValkey], Awaitable[None]]
-
-
-async def command(server: LocalValkey, *words: str) -> None:
-    redis = redis_client(server.url)
-    await redis.execute_command(*words)  # type: ignore[no-untyped-call]
-    await redis.aclose()
+type Trouble = Callable[[LocalValkey], object]
 
 
-async def killed(server: LocalValkey) -> None:
-    server.kill()
+def slow(server: LocalValkey) -> None:
+    server.command("CLIENT", "PAUSE", "60000", "ALL")
 
 
-async def frozen(server: LocalValkey) -> None:
-    server.freeze()
+def read_only(server: LocalValkey) -> None:
+    server.command("REPLICAOF", "127.0.0.1", "1")
 
 
-async def slow(server: LocalValkey) -> None:
-    await command(server, "CLIENT", "PAUSE", "60000", "ALL")
+def full(server: LocalValkey) -> None:
+    server.command("CONFIG", "SET", "maxmemory", "1")
 
 
-async def read_only(server: LocalValkey) -> None:
-    await command(server, "REPLICAOF", "127.0.0.1", "1")
-
-
-async def full(server: LocalValkey) -> None:
-    await command(server, "CONFIG", "SET", "maxmemory", "1")
-
-
-TROUBLES = [killed, frozen, slow, read_only, full]
+TROUBLES = [LocalValkey.kill, LocalValkey.freeze, slow, read_only, full]
 
 
 @pytest.fixture
@@ -74,7 +52,7 @@ async def test_no_trouble_of_redis_decides_anything_but_what_the_setting_says(
     async with start_gateway(redis_url=server.url, on_redis_failure=setting) as gateway:
         await sharing(gateway)
         assert await statuses(gateway, provider, 1) == [200]
-        await trouble(server)
+        trouble(server)
         assert set(await statuses(gateway, provider, 10)) == {status}
         assert gateway.metric("gateway_ratelimit_degraded") == 1
     server.thaw()
@@ -86,7 +64,7 @@ async def test_a_request_waits_for_redis_no_longer_than_the_budget(
     # the budget is the only way out: where it is taken away, the request waits
     async with start_gateway(redis_url=server.url) as gateway:
         await sharing(gateway)
-        monkeypatch.setattr(redis_limits, "CALL_SECONDS", 3600.0)
+        monkeypatch.setattr(redis_connection, "SILENT_SECONDS", 3600.0)
         server.freeze()
         assert await statuses(gateway, provider, 3) == [200, 200, 200]
         monkeypatch.setattr(redis_limits, "BUDGET_SECONDS", 3600.0)
@@ -134,48 +112,3 @@ async def test_redis_is_reached_over_tls_and_its_certificate_is_checked(
         async with start_gateway(redis_url=urlunsplit(secured), rate_limits="user=600/60s") as gateway:
             assert await statuses(gateway, provider, 2) == [200, 200]
             assert gateway.metric("gateway_ratelimit_degraded") == 1
-
-
-def self_signed(folder: Path) -> Path:
-    key = rsa_key()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = folder / "redis.pem"
-    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + private)
-    return path
-
-
-@contextlib.asynccontextmanager
-async def tls_in_front_of(server: LocalValkey, certificate: Path) -> AsyncIterator[int]:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            plain_reader, plain_writer = await asyncio.open_connection("127.0.0.1", server.port)
-            await asyncio.gather(pump(reader, plain_writer), pump(plain_reader, writer))
-
-    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await source.read(65536):
-                sink.write(data)
-                await sink.drain()
-        sink.close()
-
-    listener = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
-    async with listener:
-        yield listener.sockets[0].getsockname()[1]

@@ -117,9 +117,15 @@ async def _run(open_service: Callable[[], AbstractAsyncContextManager[Service]],
         print(errors.exceptions[0], file=sys.stderr)  # noqa: T201 - before anything serves, for the operator
         code = 1
     except* StartRefusedError as refusals:
-        log.error("refused to start: %s", refusals.exceptions[0])  # noqa: TRY400 - the message says it all
+        log.error("refused to start: %s", _first_of(refusals))  # noqa: TRY400 - the message says it all
         code = 2
     return code
+
+
+def _first_of(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _serve(

@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from redis.exceptions import RedisError
-
 from gateway.issuer_settings import Issuer, IssuerSettings
 from gateway.keys.jwks_fetch import JwksFetchError, jwks_client
-from gateway.limits.redis_limits import redis_client
+from gateway.limits.redis_check import examine
+from gateway.limits.redis_connection import RedisError
+from gateway.limits.redis_url import RedisServer
 from gateway.limits.revocation import Revocation, revoke
 from gateway.settings import RevokeSettings, ServeSettings
 from gateway.wiring import jwks_fetcher, open_gateway
@@ -32,7 +32,7 @@ def _serve(settings: ServeSettings, _arguments: argparse.Namespace) -> int:
 
 def _check(settings: ServeSettings, _arguments: argparse.Namespace) -> int:
     print("settings: good")
-    return asyncio.run(_check_keys(settings))
+    return asyncio.run(_check_servers(settings))
 
 
 def _revoke(settings: RevokeSettings, arguments: argparse.Namespace) -> int:
@@ -42,6 +42,10 @@ def _revoke(settings: RevokeSettings, arguments: argparse.Namespace) -> int:
         return 2
     revocation = Revocation(issuer.user_prefix + arguments.sub, arguments.jti, int(time.time()))
     return asyncio.run(_revoke_at(settings, revocation))
+
+
+async def _check_servers(settings: ServeSettings) -> int:
+    return max(await _check_keys(settings), await _check_redis(settings.redis_url))
 
 
 async def _check_keys(settings: ServeSettings) -> int:
@@ -59,15 +63,27 @@ async def _check_keys(settings: ServeSettings) -> int:
     return code
 
 
-async def _revoke_at(settings: RevokeSettings, revocation: Revocation) -> int:
-    redis = redis_client(settings.redis_url.get_secret_value())
+async def _check_redis(server: RedisServer | None) -> int:
+    if server is None:
+        print("no GATEWAY_REDIS_URL: limits hold for each process alone")
+        return 0
     try:
-        await revoke(redis, revocation, settings.token_max_lifetime)
+        report = await examine(server)
     except RedisError as error:
-        print(f"not revoked: Redis: {type(error).__name__}", file=sys.stderr)
+        print(f"Redis at {server.report(error)}", file=sys.stderr)
         return 1
-    finally:
-        await redis.aclose()
+    print(f"Redis at {server.report(f'{report.version}, runs the script of the limits')}")
+    for warning in report.warnings:
+        print(f"Redis at {server.report(warning)}", file=sys.stderr)
+    return 0
+
+
+async def _revoke_at(settings: RevokeSettings, revocation: Revocation) -> int:
+    try:
+        await revoke(settings.redis_url, revocation, settings.token_max_lifetime)
+    except RedisError as error:
+        print(f"not revoked: Redis at {settings.redis_url.report(error)}", file=sys.stderr)
+        return 1
     if revocation.token_id is not None:
         print("revoked: this token of the user")
     else:
@@ -102,8 +118,8 @@ COMMANDS = (
         ServeSettings,
         _check,
         summary="say whether serve could serve",
-        description="Check the settings of serve, and fetch the keys of every issuer. Exits with 1 where a set of keys "
-        "cannot be fetched.",
+        description="Check the settings of serve, fetch the keys of every issuer, and run the limits' script in Redis. "
+        "Exits with 1 where a set of keys cannot be fetched or Redis cannot be used.",
     ),
     cli.command(
         "revoke",

@@ -10,7 +10,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    SecretStr,
     UrlConstraints,
     ValidationInfo,
     field_validator,
@@ -22,7 +21,7 @@ from gateway.issuer_settings import HttpUrl, IssuerSettings
 from gateway.keys.jwks import KeySet, parse_jwks
 from gateway.limits.limiter import RedisFailure
 from gateway.limits.policy import Policy, parse_policy
-from gateway.limits.redis_limits import redis_client
+from gateway.limits.redis_url import RedisServer, parse_redis_url
 from gateway.proxies import Network
 from gateway.token.scopes import parse_scope
 from identity import Keyring, parse_key
@@ -46,15 +45,8 @@ def _without_path(url: AnyUrl) -> AnyUrl:
     return url
 
 
-def _redis(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(("redis://", "rediss://")):
-        raise ValueError("must start with redis:// or rediss://")
-    try:
-        redis_client(url.get_secret_value()).connection_pool.make_connection()  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError):
-        # their messages may quote the password
-        raise ValueError("is no URL that the Redis client can read") from None
-    return url
+def _redis(url: object) -> object:
+    return parse_redis_url(url) if isinstance(url, str) else url
 
 
 def _origin(origin: str) -> str:
@@ -112,7 +104,9 @@ UpstreamUrl = Annotated[
     AfterValidator(_plain),
     AfterValidator(_without_path),
 ]
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis), Field(examples=["rediss://:password@redis.example.com:6379/0"])]
+RedisUrl = Annotated[
+    RedisServer, NoDecode, BeforeValidator(_redis), Field(examples=["rediss://:password@redis.example.com:6379/0"])
+]
 Origin = Annotated[str, AfterValidator(_origin)]
 FieldName = Annotated[str, AfterValidator(_field_name)]
 TrustedNetwork = Annotated[Network, BeforeValidator(_network)]
@@ -168,7 +162,7 @@ class ServeSettings(ListenSettings, IssuerSettings):
     """The networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, or their `Forwarded` where there is no
     `X-Forwarded-For`, which a proxy that writes `Forwarded` has to remove; a comma list."""
 
-    redis_url: RedisUrl | None = None
+    redis_url: Annotated[RedisUrl | None, NoDecode] = None
     """The Redis or Valkey that the gateways share, by `redis://` or, over TLS, `rediss://`; without it, limits hold for
     each process alone."""
     rate_limits: Annotated[

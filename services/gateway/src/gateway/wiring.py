@@ -21,14 +21,19 @@ from gateway.keys.jwks_cache import JwksCache
 from gateway.keys.jwks_fetch import JwksFetcher, jwks_client
 from gateway.limits.limiter import Limiter
 from gateway.limits.local_limits import LocalLimits
+from gateway.limits.redis_check import examine
+from gateway.limits.redis_connection import RedisError, WrongServerError
 from gateway.limits.redis_limits import RedisLimits
+from gateway.limits.redis_url import RedisServer
 from gateway.limits.revocation import RevocationMemory
 from gateway.metrics import Metrics
 from gateway.proxies import TrustedProxies
 from gateway.settings import ServeSettings
 from gateway.token.claims import Rules
 from gateway.token.verifier import TokenVerifier, TrustedIssuer
-from runtime.serve import Service
+from runtime.serve import Service, StartRefusedError
+
+log = logging.getLogger("gateway.limits")
 
 log = logging.getLogger("gateway.limits")
 
@@ -48,8 +53,9 @@ async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncI
             async with asyncio.TaskGroup() as group:
                 for issuer in issuers:
                     group.create_task(issuer.keys.refresh_forever())
-                if shared is not None:
-                    group.create_task(shared.probe_forever())
+                if shared is not None and settings.redis_url is not None:
+                    group.create_task(_examine_redis(settings.redis_url))
+                    group.create_task(shared.keep_connected())
 
         gateway = Gateway(
             TrustedProxies(settings.trusted_proxies, metrics),
@@ -102,9 +108,19 @@ def _shared_limits(settings: ServeSettings, metrics: Metrics) -> RedisLimits | N
     if settings.redis_url is None:
         log.warning("no GATEWAY_REDIS_URL: limits hold for each process alone")
         return None
-    return RedisLimits(
-        settings.redis_url.get_secret_value(), lambda available: metrics.ratelimit_degraded.set(not available)
-    )
+    return RedisLimits(settings.redis_url, lambda available: metrics.ratelimit_degraded.set(not available))
+
+
+async def _examine_redis(server: RedisServer) -> None:
+    """Once, at the start: a Redis that cannot be reached now is not a reason to stop, and is logged elsewhere."""
+    try:
+        report = await examine(server)
+    except WrongServerError as error:
+        raise StartRefusedError(f"Redis at {server.report(error)}") from None
+    except RedisError:
+        return
+    for warning in report.warnings:
+        log.warning("Redis at %s", server.report(warning))
 
 
 def _limiter(settings: ServeSettings, shared: RedisLimits | None, metrics: Metrics) -> Limiter:

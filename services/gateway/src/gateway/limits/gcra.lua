@@ -1,10 +1,10 @@
--- One request's judgement on this server's clock: is its token revoked, and is it within every policy?
--- ARGV[1] tells how many of the first KEYS hold revocations (0 to 2): of the user, as the second up to which
--- tokens issued are dead, and of this very token. ARGV[2] is the second the token was issued in.
+-- One request on this server's clock: is its token revoked, and is it within every policy?
+-- ARGV[1] is how many of the first KEYS hold revocations (0 to 2): of the user, as the second up to which tokens
+-- are revoked by when they were issued, and of this very token. ARGV[2] is the second the token was issued in.
 -- Each further key holds the theoretical arrival time of one policy, in microseconds, with its limit and its
 -- window in microseconds following in ARGV. All policies are charged or none, and none for a revoked token.
--- Returns {1, second} for a revoked user, {2, 0} for a revoked token, else {0, 0, verdict...} with a verdict
--- {allowed (1 or 0), remaining, reset, retry} for each policy, the last two in microseconds.
+-- Returns {1, second} for a revoked user, {2} for a revoked token, else {0, ...} with four integers for each policy:
+-- allowed (1 or 0), remaining, reset and retry, the last two in microseconds.
 local revocations, issued = tonumber(ARGV[1]), tonumber(ARGV[2])
 if revocations > 0 then
   local second = tonumber(redis.call('GET', KEYS[1]) or '-1')
@@ -13,11 +13,11 @@ if revocations > 0 then
   end
 end
 if revocations > 1 and redis.call('EXISTS', KEYS[2]) == 1 then
-  return {2, 0}
+  return {2}
 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local answer, charges, all_allowed = {0, 0}, {}, true
+local answer, charges, all_allowed = {0}, {}, true
 for i = 1, #KEYS - revocations do
   local limit, window = tonumber(ARGV[2 * i + 1]), tonumber(ARGV[2 * i + 2])
   local interval = math.floor(window / limit)
@@ -26,10 +26,12 @@ for i = 1, #KEYS - revocations do
   local charged = start + interval
   if charged - now <= allowance then
     charges[i] = charged
-    answer[i + 2] = {1, math.floor((allowance - (charged - now)) / interval), charged - now, 0}
+    answer[4 * i - 2], answer[4 * i - 1] = 1, math.floor((allowance - (charged - now)) / interval)
+    answer[4 * i], answer[4 * i + 1] = charged - now, 0
   else
     all_allowed = false
-    answer[i + 2] = {0, 0, start - now, charged - now - allowance}
+    answer[4 * i - 2], answer[4 * i - 1] = 0, 0
+    answer[4 * i], answer[4 * i + 1] = start - now, charged - now - allowance
   end
 end
 if all_allowed then

@@ -4,10 +4,14 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import hiredis
+
 from gateway.limits.gcra import MICROSECONDS, Verdict
 from gateway.limits.policy import Policy
-from gateway.limits.redis_connection import pack
+from gateway.limits.redis_connection import RedisError, pack, refusal
 from gateway.token.claims import Bearer
+
+_UNKNOWN_FORM = "its reply to the script has an unknown form"
 
 
 class LimitCheck(NamedTuple):
@@ -48,24 +52,38 @@ class LimitCheck(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """Redis's answer: `revoked_until` is the second up to which the user's tokens are dead."""
+    """Redis's answer: `revoked_until` is the second up to which the user's tokens are revoked."""
 
     revoked_until: int | None
     token_revoked: bool
     verdicts: list[Verdict]
 
     @classmethod
-    def read(cls, check: LimitCheck, reply: Sequence[object]) -> "CheckResult":
-        """From what `gcra.lua` returns."""
-        kind, second, *rows = reply
-        if kind:
-            return cls(int(str(second)) if kind == 1 else None, kind == 2, [])  # noqa: PLR2004 - see gcra.lua
-        verdicts = [
-            Verdict(policy, row[0] == 1, row[1], row[2], row[3])
-            for policy, row in zip(check.policies, rows, strict=True)
-            if isinstance(row, list)
-        ]
-        return cls(None, token_revoked=False, verdicts=verdicts)
+    def read(cls, check: LimitCheck, reply: object) -> "CheckResult":
+        """From what `gcra.lua` returns.
+
+        Raises:
+            RedisError: this is something else.
+        """
+        if isinstance(reply, hiredis.ReplyError):
+            raise refusal("the script", reply)
+        if not isinstance(reply, list) or {*map(type, reply)} != {int}:
+            raise RedisError(_UNKNOWN_FORM)
+        if reply[0] == 0 and len(reply) == 1 + 4 * len(check.policies):
+            verdicts = [
+                Verdict(policy, reply[at] == 1, reply[at + 1], reply[at + 2], reply[at + 3])
+                for at, policy in zip(range(1, len(reply), 4), check.policies, strict=True)
+            ]
+            return cls(None, token_revoked=False, verdicts=verdicts)
+        if reply[0] == 1 and len(reply) == 2:  # noqa: PLR2004
+            return cls(reply[1], token_revoked=False, verdicts=[])
+        if reply == [2]:
+            return cls(None, token_revoked=True, verdicts=[])
+        raise RedisError(_UNKNOWN_FORM)
+
+
+def script_is_missing(reply: object) -> bool:
+    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")
 
 
 def user_subject(user_id: str) -> str:

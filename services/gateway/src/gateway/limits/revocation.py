@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-
 from gateway.expiring_lru import ExpiringLRU
 from gateway.limits.redis_command import CheckResult, revocation_keys
+from gateway.limits.redis_connection import RedisConnection
+from gateway.limits.redis_url import RedisServer
 from gateway.token.claims import LEEWAY_SECONDS, Bearer
 
 REMEMBERED_REVOCATIONS = 65536
@@ -50,17 +50,21 @@ class Revocation:
     until: int
 
 
-async def revoke(redis: Redis, revocation: Revocation, max_lifetime: int) -> None:
+async def revoke(server: RedisServer, revocation: Revocation, max_lifetime: int) -> None:
     """Write what every gateway reads with its next request, kept for as long as such a token could live.
 
     A later instant is never replaced by an earlier one.
 
     Raises:
-        redis.RedisError: nothing was written, or it is not known.
+        RedisError: nothing was written, or it is not known.
     """
     seconds = max_lifetime + LEEWAY_SECONDS
     of_user, *of_token = revocation_keys(revocation.user_id, revocation.token_id)
-    if of_token:
-        await redis.set(of_token[0], 1, ex=seconds)
-        return
-    await redis.eval(_RAISE, 1, of_user, str(revocation.until), str(seconds))
+    connection = await RedisConnection.open(server)
+    try:
+        if of_token:
+            await connection.ask("SET", of_token[0], 1, "EX", seconds)
+        else:
+            await connection.ask("EVAL", _RAISE, 1, of_user, revocation.until, seconds)
+    finally:
+        connection.close()
