@@ -3,6 +3,7 @@
 import json
 import time
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from gateway_harness import MovingClock, Provider, Running, StartGateway
@@ -82,6 +83,12 @@ def nearest_bad_tokens(provider: Provider) -> dict[str, tuple[str, str]]:
     def with_claims(reason: str, **changes: Any) -> tuple[str, str]:
         return reason, provider.token(**changes)
 
+    def with_null(reason: str, name: str, **changes: Any) -> tuple[str, str]:
+        return reason, signer.token({**good_claims(issuer, **changes), name: None})
+
+    def with_type(reason: str, typ: str, **changes: Any) -> tuple[str, str]:
+        return reason, signer.token(good_claims(issuer, **changes), typ=typ)
+
     def with_header(reason: str, **changes: Any) -> tuple[str, str]:
         return reason, signer.token(good, **changes)
 
@@ -101,16 +108,27 @@ def nearest_bad_tokens(provider: Provider) -> dict[str, tuple[str, str]]:
         "no issuer": with_claims("issuer", iss=None),
         "issuer in a list": with_claims("issuer", iss=[issuer]),
         "wrong audience": with_claims("audience", aud="other"),
+        "wrong audience in another case": with_claims("audience", aud="TODOS"),
+        "wrong audience, right azp": with_claims("audience", aud="other", azp="todos"),
+        "wrong audience, right client_id": with_claims("audience", aud="other", client_id="todos"),
+        "audience null, right azp and client_id": with_null("audience", "aud", azp="todos", client_id="todos"),
+        "audience an empty list, right client_id": with_claims("audience", aud=[], client_id="todos"),
+        "audience empty, right client_id": with_claims("audience", aud="", client_id="todos"),
         "no audience": with_claims("audience", aud=None),
         "wrong azp": with_claims("audience", aud=None, azp="other"),
-        "wrong audience, right azp": with_claims("audience", aud="other", azp="todos"),
+        "wrong client_id": with_claims("audience", aud=None, client_id="other"),
+        "wrong azp, right client_id": with_claims("audience", aud=None, azp="other", client_id="todos"),
+        "azp null, right client_id": with_null("audience", "azp", aud=None, client_id="todos"),
+        "right azp, wrong client_id": with_claims("audience", aud=None, azp="todos", client_id="other"),
+        "client_id in a list": with_claims("audience", aud=None, client_id=["todos"]),
+        "client_id of an at+jwt": with_type("audience", "at+jwt", aud=None, client_id="todos"),
+        "client_id of an application/AT+JWT": with_type("audience", "application/AT+JWT", aud=None, client_id="todos"),
         "audience no string": with_claims("audience", aud=["todos", 1]),
         "no sub": with_claims("claims", sub=None),
         "empty sub": with_claims("claims", sub=""),
-        "sub with a space": with_claims("claims", sub="al ice"),
-        "sub with a newline": with_claims("claims", sub="alice\n"),
-        "sub beyond ASCII": with_claims("claims", sub="alicé"),
+        "sub no Unicode text": with_claims("claims", sub="\ud800"),
         "sub too long": with_claims("claims", sub="a" * 256),
+        "sub too long in UTF-8": with_claims("claims", sub="é" * 128),
         "sub a number": with_claims("claims", sub=7),
         "no exp": with_claims("claims", exp=None),
         "exp a string": with_claims("claims", exp=str(now + 60)),
@@ -120,6 +138,14 @@ def nearest_bad_tokens(provider: Provider) -> dict[str, tuple[str, str]]:
         "lives too long": with_claims("claims", exp=now + 24 * 3600 + 100),
         "lives too long without iat": with_claims("claims", iat=None, exp=now + 24 * 3600 + 100),
         "nbf a string": with_claims("claims", nbf="0"),
+        "iat null": with_null("claims", "iat"),
+        "nbf null": with_null("claims", "nbf"),
+        "exp null": with_null("claims", "exp"),
+        "events": with_claims("claims", events={"http://schemas.openid.net/event/backchannel-logout": {}}),
+        "events, though of the type of an access token": with_type("claims", "at+jwt", events={}),
+        "bound to a DPoP key": with_claims("bound", cnf={"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}),
+        "bound to a certificate": with_claims("bound", cnf={"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}),
+        "bound to nothing": with_null("bound", "cnf"),
         "jti a number": with_claims("claims", jti=7),
         "jti no Unicode text": with_claims("claims", jti="\ud800"),
         "alg none": ("algorithm", f"{encode_json({'alg': 'none', 'kid': 'k1'})}.{payload}."),
@@ -141,7 +167,13 @@ def nearest_bad_tokens(provider: Provider) -> dict[str, tuple[str, str]]:
         "own keys at jku": ("signature", forger.token(good, jku="https://evil.example/jwks")),
         "own keys at x5u": ("signature", forger.token(good, x5u="https://evil.example/x5u")),
         "own keys at jku under another kid": ("unknown_key", forger.token(good, kid="k9", jku="https://evil.example")),
-        "typ": with_header("malformed", typ="dpop+jwt"),
+        "typ of a proof": with_header("malformed", typ="dpop+jwt"),
+        "typ of a logout token": with_header("malformed", typ="logout+jwt"),
+        "typ of a security event": with_header("malformed", typ="application/secevent+jwt"),
+        "typ empty": with_header("malformed", typ=""),
+        "typ of another tree": with_header("malformed", typ="text/jwt"),
+        "typ with application twice": with_header("malformed", typ="application/application/jwt"),
+        "typ application alone": with_header("malformed", typ="application/"),
         "typ a number": with_header("malformed", typ=1),
         "signed by another key": ("signature", Signer(private=rsa_key(1)).token(good)),
         "tampered claims": ("signature", f"{header}.{encode_json({**good, 'sub': 'bob'})}.{signature}"),
@@ -158,9 +190,15 @@ def nearest_bad_tokens(provider: Provider) -> dict[str, tuple[str, str]]:
         "claims no JSON": signed("malformed", good_header, b"{'sub': 'alice'}"),
         "claims no UTF-8": signed("malformed", good_header, b'{"sub":"\xff"}'),
         "claims with a BOM": signed("malformed", good_header, b"\xef\xbb\xbf{}"),
-        "claims nested deep": signed("malformed", good_header, b'{"a":' * 1200 + b"1" + b"}" * 1200),
-        "20 KiB long": with_claims("malformed", padding="x" * 20 * 1024),
+        "claims nested deep": signed("issuer", good_header, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"),
+        "longer than 16 KiB": with_claims("too_large", padding="x" * 12 * 1024),
     }
+
+
+def null_header(signer: Signer, claims: dict[str, Any]) -> str:
+    """A token whose `kid` and `typ` are there and null."""
+    signing_input = f"{encode_json({'alg': signer.algorithm, 'kid': None, 'typ': None})}.{encode_json(claims)}"
+    return f"{signing_input}.{signer.sign(signing_input)}"
 
 
 def encode_exp(claims: dict[str, Any], literal: str) -> bytes:
@@ -190,11 +228,21 @@ def nearest_good_tokens(provider: Provider) -> dict[str, str]:
         "a day long": provider.token(exp=now + 24 * 3600),
         "audience in a list": provider.token(aud=["other", "todos"]),
         "azp for want of an audience": provider.token(aud=None, azp="todos"),
+        "azp of an at+jwt": signer.token(good_claims(provider.issuer, aud=None, azp="todos"), typ="at+jwt"),
+        "client_id for want of an audience": provider.token(aud=None, client_id="todos"),
+        "client_id, without a typ": signer.token(good_claims(provider.issuer, aud=None, client_id="todos"), typ=None),
+        "client_id and azp": provider.token(aud=None, client_id="todos", azp="todos"),
+        "another client_id beside the right audience": provider.token(client_id="app", azp="page"),
         "no iat": provider.token(iat=None),
         "exp with a fraction": provider.token(exp=now + 60.5),
         "the longest sub": provider.token(sub="~" * 255),
+        "the longest sub in UTF-8": provider.token(sub="é" * 127 + "e"),
+        "150 groups": provider.token(groups=[str(uuid4()) for _ in range(150)]),
         "typ absent": signer.token(good, typ=None),
         "typ at+jwt": signer.token(good, typ="AT+jwt"),
+        "typ application/at+jwt": signer.token(good, typ="application/at+jwt"),
+        "typ application/jwt": signer.token(good, typ="Application/JWT"),
+        "typ and kid null": null_header(signer, good),
         "other claims": provider.token(scope="a b", nested={"a": [1]}),
         "another header": signer.token(good, x5t="abc"),
         "no kid": signer.token(good, kid=None),
@@ -217,6 +265,80 @@ async def test_the_problem_never_says_which_rule_was_broken_nor_the_token(gatewa
         bodies.add(response.text.replace(response.headers["x-request-id"], ""))
         assert token not in response.text
     assert len(bodies) == 1
+
+
+async def test_a_token_may_be_as_long_as_the_setting_says_and_a_longer_one_is_no_attack(
+    start_gateway: StartGateway, provider: Provider
+) -> None:
+    token, longer = (provider.token(padding="x" * length) for length in (2000, 2001))
+    async with start_gateway(max_token_bytes=len(token), rate_limits="auth-failure=3/3600s") as gateway:
+        assert (await get(gateway, f"Bearer {token}")).status_code == 200
+        for _ in range(5):
+            assert_problem(await get(gateway, f"Bearer {longer}"), 401, "invalid_token")
+        assert gateway.metric("gateway_auth_failures_total", reason="too_large") == 5
+
+
+async def test_the_longest_token_that_can_be_allowed_passes_beside_a_browsers_headers(
+    start_gateway: StartGateway, provider: Provider
+) -> None:
+    token = provider.token(padding="x" * 17_700)
+    assert 24_000 < len(token) <= 24 * 1024
+    async with start_gateway(max_token_bytes=24 * 1024) as gateway:
+        headers = {"Authorization": f"Bearer {token}", "Cookie": "c" * 4096, "User-Agent": "u" * 200}
+        assert (await gateway.client.get("/v1/todos", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("leeway", [0, 300])
+async def test_clocks_may_differ_by_the_leeway_and_no_more(
+    start_gateway: StartGateway, provider: Provider, leeway: int
+) -> None:
+    """RFC 7519 sections 4.1.4 and 4.1.5: `exp` is the first second that is too late, `nbf` the first that is not."""
+    clock = MovingClock()
+    now = int(clock.clock.wall())
+    async with start_gateway(clock=clock.clock, leeway=leeway, rate_limits="user=600/60s") as gateway:
+        for expires, status in ((now - leeway, 401), (now - leeway + 1, 200)):
+            token = provider.token(iat=now - 900, exp=expires)
+            assert (await get(gateway, f"Bearer {token}")).status_code == status
+        for claim in ("nbf", "iat"):
+            for starts, status in ((now + leeway + 2, 401), (now + leeway, 200)):
+                token = provider.token(**{"iat": now, "exp": now + 900, claim: starts})
+                assert (await get(gateway, f"Bearer {token}")).status_code == status
+
+
+async def test_the_types_that_a_token_may_have_can_be_fewer(start_gateway: StartGateway, provider: Provider) -> None:
+    """RFC 9068 section 4: who demands its tokens refuses an ID token, which has another type, and one without."""
+    good = good_claims(provider.issuer)
+    async with start_gateway(token_types="at+jwt") as gateway:
+        for typ, status in (("AT+JWT", 200), ("application/at+jwt", 200), ("JWT", 401), (None, 401), ("", 401)):
+            token = provider.signer.token(good, typ=typ)
+            assert (await get(gateway, f"Bearer {token}")).status_code == status, typ
+        assert (await get(gateway, f"Bearer {null_header(provider.signer, good)}")).status_code == 401
+
+
+async def test_a_token_must_have_the_required_claims_with_their_very_values(
+    start_gateway: StartGateway, provider: Provider
+) -> None:
+    required = json.dumps({"token_use": "access", "tier": 1, "email_verified": True})
+    good: dict[str, Any] = {"token_use": "access", "tier": 1, "email_verified": True}
+    near: list[dict[str, Any]] = [
+        {"token_use": "id"},
+        {"token_use": "Access"},
+        {"token_use": ["access"]},
+        {"token_use": None},
+        {"tier": True},
+        {"tier": "1"},
+        {"tier": 1.0},
+        {"tier": 2},
+        {"email_verified": 1},
+        {"email_verified": "true"},
+        {"email_verified": False},
+    ]
+    async with start_gateway(required_claims=required, rate_limits="user=600/60s") as gateway:
+        assert (await get(gateway, f"Bearer {provider.token(**good)}")).status_code == 200
+        for change in near:
+            response = await get(gateway, f"Bearer {provider.token(**{**good, **change})}")
+            assert response.status_code == 401, change
+        assert gateway.metric("gateway_auth_failures_total", reason="claims") == len(near)
 
 
 async def test_another_claim_may_hold_the_user(

@@ -221,7 +221,7 @@ async def test_a_denial_is_remembered_without_asking_redis(
 async def test_a_denial_is_remembered_for_its_time_and_then_judged_anew(redis_limits: RedisLimits) -> None:
     clock, metrics = _FakeTime(), Metrics()
     policies = {"user": Policy("user", 1, 3600)}
-    memory = RevocationMemory(3600)
+    memory = RevocationMemory(3600, 10)
     limiter = Limiter(policies, redis_limits, LocalLimits(1), memory, "local", metrics, clock=lambda: clock.now)
     alice = Bearer("alice", expires=time.time() + 60)
 

@@ -13,8 +13,9 @@ from devtools.testing.tokens import Signer, encode, good_claims
 from gateway.auth_errors import AuthenticationError, invalid_token
 from gateway.keys.jwks import Key, parse_jwks
 from gateway.keys.jwks_cache import JwksCache
-from gateway.token.bearer import read_token
+from gateway.token.bearer import parse, read_token
 from gateway.token.claims import Rules
+from gateway.token.user_ids import UserIds
 from gateway.token.verifier import TokenVerifier, TrustedIssuer
 
 ISSUER = "https://id.example.com"
@@ -44,9 +45,11 @@ class FixedKeys:
 
 def verifies(token: bytes) -> bool:
     keys = cast(JwksCache, FixedKeys())
-    issuer = TrustedIssuer(keys, Rules(ISSUER, frozenset({"todos"}), "sub", 86400), frozenset({"RS256"}))
+    rules = Rules(frozenset({"todos"}), "sub", UserIds(), {}, max_lifetime=86400, leeway=10)
+    types = frozenset({"jwt", "at+jwt", None})
+    issuer = TrustedIssuer(frozenset({ISSUER}), frozenset({"RS256"}), types, keys, rules)
     try:
-        return asyncio.run(TokenVerifier([issuer]).verify(read_token(b"Bearer " + token))).user_id == "alice"
+        return asyncio.run(TokenVerifier([issuer], 16384).verify(read_token(b"Bearer " + token))).user_id == "alice"
     except AuthenticationError:
         return False
 
@@ -54,6 +57,13 @@ def verifies(token: bytes) -> bool:
 def decoded(part: bytes) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + b"=="))
     return document
+
+
+def test_claims_that_are_nested_beyond_what_can_be_read_are_malformed() -> None:
+    claims = encode(b"[" * 100_000 + b"]" * 100_000).encode()
+    with pytest.raises(AuthenticationError) as refusal:
+        parse(b".".join([HEADER, claims, SIGNATURE]))
+    assert refusal.value.reason == "malformed"
 
 
 def test_the_original_verifies() -> None:

@@ -17,7 +17,7 @@ LABEL = b"gateway"
 TAG = b"todos"
 LIFETIME_SECONDS = 30
 MAX_CLOCK_AHEAD_SECONDS = 5
-MAX_USER_ID_LENGTH = 255
+MAX_USER_ID_LENGTH = 512
 
 _COMPONENTS = b'("@method" "@path" "@query" "x-user-id" "x-request-id"'
 

@@ -24,7 +24,7 @@ def sign(
         method: of the request, as it goes on the wire.
         path: raw path of the request target, as it goes on the wire.
         query: raw query without its question mark; empty if there is none.
-        user_id: 1 to 255 visible ASCII characters.
+        user_id: 1 to 512 visible ASCII characters.
         request_id: visible ASCII characters.
         body: the whole body.
         now: Unix time in seconds.

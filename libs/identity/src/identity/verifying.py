@@ -16,7 +16,8 @@ _INPUT = re.compile(
     rb';alg="hmac-sha256";tag="todos")'
 )
 _SIGNATURE = re.compile(rb"gateway=:(?P<value>[A-Za-z0-9+/]{43}=):")
-_VISIBLE = re.compile(rb"[\x21-\x7e]{1,255}")
+_USER_ID = re.compile(rb"[\x21-\x7e]{1,%d}" % message.MAX_USER_ID_LENGTH)
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
 class IdentityRefusedError(Exception):
@@ -82,8 +83,8 @@ def verify(
     if (
         not given
         or not signed
-        or not _VISIBLE.fullmatch(user_id)
-        or not _VISIBLE.fullmatch(request_id)
+        or not _USER_ID.fullmatch(user_id)
+        or not _REQUEST_ID.fullmatch(request_id)
         or covers_body != bool(body)
         or covers_body != bool(digest)
     ):

@@ -17,6 +17,8 @@ Reason = Literal[
     "expired",
     "not_yet_valid",
     "claims",
+    "bound",
+    "too_large",
     "scope",
     "revoked",
     "keys_unavailable",
@@ -27,7 +29,7 @@ _CHALLENGE = (b"www-authenticate", b"Bearer")
 _INVALID_TOKEN = (b"www-authenticate", b'Bearer error="invalid_token"')
 KEYS_RETRY_SECONDS = 5
 
-_HONEST: frozenset[Reason] = frozenset({"expired"})
+_HONEST: frozenset[Reason] = frozenset({"expired", "too_large"})
 """Faults of honest clients' tokens: they never count against an address."""
 
 

@@ -13,7 +13,7 @@ from gateway.keys.jwks_fetch import JwksFetchError, jwks_client
 from gateway.limits.redis_check import examine
 from gateway.limits.redis_connection import RedisError
 from gateway.limits.redis_url import RedisServer
-from gateway.limits.revocation import Revocation, revoke
+from gateway.limits.revocation import Revocation, last_second_to_revoke, revoke
 from gateway.settings import RevokeSettings, ServeSettings
 from gateway.wiring import jwks_fetcher, open_gateway
 from runtime import cli
@@ -40,8 +40,13 @@ def _revoke(settings: RevokeSettings, arguments: argparse.Namespace) -> int:
     if issuer is None:
         print("--issuer must name one of:", *(one.issuer for one in settings.trusted_issuers), file=sys.stderr)
         return 2
-    revocation = Revocation(issuer.user_prefix + arguments.sub, arguments.jti, int(time.time()))
-    return asyncio.run(_revoke_at(settings, revocation))
+    try:
+        user_id = settings.user_ids(issuer).of(arguments.sub)
+    except ValueError as error:
+        print(f"--sub: {error}", file=sys.stderr)
+        return 2
+    until = last_second_to_revoke(time.time(), settings.leeway)
+    return asyncio.run(_revoke_at(settings, Revocation(user_id, arguments.jti, until)))
 
 
 async def _check_servers(settings: ServeSettings) -> int:
@@ -80,7 +85,7 @@ async def _check_redis(server: RedisServer | None) -> int:
 
 async def _revoke_at(settings: RevokeSettings, revocation: Revocation) -> int:
     try:
-        await revoke(settings.redis_url, revocation, settings.token_max_lifetime)
+        await revoke(settings.redis_url, revocation)
     except RedisError as error:
         print(f"not revoked: Redis at {settings.redis_url.report(error)}", file=sys.stderr)
         return 1
@@ -96,7 +101,7 @@ def _issuer_of(settings: IssuerSettings, name: str | None) -> Issuer | None:
     issuers = settings.trusted_issuers
     if name is None:
         return issuers[0] if len(issuers) == 1 else None
-    return next((issuer for issuer in issuers if issuer.issuer == name), None)
+    return next((issuer for issuer in issuers if name in issuer.all_names), None)
 
 
 def _add_revoke_arguments(parser: argparse.ArgumentParser) -> None:

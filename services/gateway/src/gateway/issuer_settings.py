@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, UrlConstraints, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, UrlConstraints, ValidationInfo, field_validator
 from pydantic.networks import AnyUrl
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from gateway.keys.jwks_fetch import address_of
+from gateway.token.claims import ClaimValue
+from gateway.token.user_ids import UserIds
 from runtime.settings import CommaList, Json, Settings, raise_entry_faults
 
 type Algorithm = Literal[
@@ -17,6 +19,23 @@ type Algorithm = Literal[
 HttpUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
 Audiences = Annotated[list[str], NoDecode, CommaList, Field(min_length=1)]
 Algorithms = Annotated[list[Algorithm], NoDecode, CommaList, Field(min_length=1)]
+
+
+DEFAULT_TYPES = "JWT,at+jwt,"
+
+
+def _with_empty(value: object) -> object:
+    return [entry.strip() for entry in value.split(",")] if isinstance(value, str) else value
+
+
+TokenTypes = Annotated[
+    list[Annotated[str, Field(pattern=r"^(?:(?i:application/)?[A-Za-z0-9!#$&^_.+-]+)?$")]],
+    NoDecode,
+    BeforeValidator(_with_empty),
+    Field(min_length=1, examples=["at+jwt", DEFAULT_TYPES]),
+]
+"""An empty entry stands for a token without `typ`."""
+RequiredClaims = Annotated[dict[str, ClaimValue], NoDecode, Json]
 
 _FAULTY = object()
 """Sentinel: the setting failed its own validation, which is reported separately."""
@@ -33,6 +52,14 @@ class Issuer(BaseModel):
     user_prefix: Annotated[str, Field(pattern=r"^[\x21-\x7e]{0,64}$")] = ""
     jwks_url: HttpUrl | None = None
     algorithms: Algorithms = ["RS256"]
+    names: list[Annotated[str, Field(min_length=1)]] = []
+    token_types: TokenTypes | None = None
+    required_claims: RequiredClaims | None = None
+
+    @property
+    def all_names(self) -> frozenset[str]:
+        """The values of `iss` in its tokens."""
+        return frozenset([self.issuer, *self.names])
 
     @property
     def keys_origin(self) -> str:
@@ -55,7 +82,9 @@ class IssuerSettings(Settings):
         Field(examples=['[{"issuer": "https://id.example.com", "audience": "todos", "user_prefix": "example:"}]']),
     ] = None
     """Several issuers, as a JSON list, instead of the five settings below. An entry has the members `issuer`,
-    `audience`, `jwks_url`, `algorithms`, `user_claim`, and `user_prefix`, which keeps the users of issuers apart."""
+    `audience`, `jwks_url`, `algorithms`, `user_claim`, and `user_prefix`, which keeps the users of issuers apart; one
+    entry may do without. `names` are further values of `iss` for the same users, and `token_types` and
+    `required_claims` take the place of the settings of that name."""
     jwks_url: Annotated[HttpUrl | None, Field(examples=["https://id.example.com/jwks.json"])] = None
     """Where the issuer's keys are; found by OpenID Connect discovery where it is not set."""
     issuer: Annotated[str | None, Field(validate_default=True, examples=["https://id.example.com"])] = None
@@ -71,6 +100,15 @@ class IssuerSettings(Settings):
     ES512 and EdDSA (also written Ed25519); RS256 where it is not set. Better Auth signs with EdDSA unless configured
     otherwise."""
 
+    token_types: Annotated[TokenTypes, Field(validate_default=True)] = DEFAULT_TYPES  # type: ignore[assignment]  # read as from outside
+    """The types (`typ`) that tokens may have, as a comma list, in any case and with `application/` before them or not;
+    an empty entry is for tokens without one."""
+    required_claims: Annotated[RequiredClaims, Field(examples=['{"token_use": "access"}'])] = Field(
+        default_factory=dict
+    )
+    """Claims that every token must have, as a JSON object: each with exactly this string, whole number or boolean."""
+    leeway: Annotated[int, Field(ge=0, le=300)] = 10
+    """By how many seconds the provider's clock may differ."""
     token_max_lifetime: Annotated[int, Field(gt=0)] = 24 * 3600
     """Seconds from `iat`, or without it from now, to `exp`; a revocation is kept for as long."""
 
@@ -90,6 +128,11 @@ class IssuerSettings(Settings):
                 algorithms=self.algorithms or ["RS256"],
             )
         ]
+
+    def user_ids(self, issuer: Issuer) -> UserIds:
+        """How this issuer's users are told apart from those of the others."""
+        prefixes = () if issuer.user_prefix else tuple(one.user_prefix for one in self.trusted_issuers if one != issuer)
+        return UserIds(issuer.user_prefix, prefixes)
 
     @field_validator("issuers")
     @classmethod
@@ -130,11 +173,16 @@ def _faults(issuer: Issuer, earlier: Sequence[Issuer], *, allow_http: bool) -> I
     fault = _url_fault(issuer.keys_origin, allow_http=allow_http)
     if fault is not None:
         yield fault
-    if any(other.issuer == issuer.issuer for other in earlier):
+    if any(other.all_names & issuer.all_names for other in earlier):
         yield "names the issuer of an earlier entry"
-    prefix = issuer.user_prefix
-    if any(prefix.startswith(other.user_prefix) or other.user_prefix.startswith(prefix) for other in earlier):
+    if any(_confusable(issuer.user_prefix, other.user_prefix) for other in earlier):
         yield "has a user_prefix that begins like an earlier entry's: two users could be taken for one"
+
+
+def _confusable(prefix: str, other: str) -> bool:
+    if not prefix or not other:
+        return prefix == other
+    return prefix.startswith(other) or other.startswith(prefix)
 
 
 def _url_fault(url: str, *, allow_http: bool) -> str | None:

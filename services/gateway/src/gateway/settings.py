@@ -133,6 +133,8 @@ class ServeSettings(ListenSettings, IssuerSettings):
         default_factory=dict, examples=["/etc/gateway/jwks.json"]
     )
     """A file `{issuer: jwks}` of keys to start with while a provider cannot be reached."""
+    max_token_bytes: Annotated[int, Field(ge=1024, le=24 * 1024)] = 16 * 1024
+    """Bytes of a token."""
     required_scopes: Annotated[dict[str, str], NoDecode, named_entries(parse_scope)] = Field(
         default_factory=dict, examples=["read=todos:read,write=todos:write"]
     )

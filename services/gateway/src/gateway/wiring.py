@@ -15,7 +15,7 @@ from gateway.forward.body import BodyBuffers
 from gateway.forward.forwarder import Forwarder
 from gateway.forward.upstream import Upstream
 from gateway.forward.user_shares import UserShares
-from gateway.issuer_settings import Issuer
+from gateway.issuer_settings import Issuer, IssuerSettings
 from gateway.keys.jwks import canonical
 from gateway.keys.jwks_cache import JwksCache
 from gateway.keys.jwks_fetch import JwksFetcher, jwks_client
@@ -29,6 +29,7 @@ from gateway.limits.revocation import RevocationMemory
 from gateway.metrics import Metrics
 from gateway.proxies import TrustedProxies
 from gateway.settings import ServeSettings
+from gateway.token.bearer import token_type
 from gateway.token.claims import Rules
 from gateway.token.verifier import TokenVerifier, TrustedIssuer
 from runtime.serve import Service, StartRefusedError
@@ -60,7 +61,7 @@ async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncI
         gateway = Gateway(
             TrustedProxies(settings.trusted_proxies, metrics),
             Cors(settings.cors_origins, settings.cors_headers),
-            TokenVerifier(issuers, clock),
+            TokenVerifier(issuers, settings.max_token_bytes, clock),
             settings.required_scopes,
             _limiter(settings, shared, metrics),
             BodyBuffers(settings.max_body_bytes, _buffer_shares(settings, metrics)),
@@ -93,14 +94,25 @@ def _trusted(
     keys = JwksCache(fetcher, issuer.issuer, metrics, clock)
     if issuer.issuer in settings.jwks_file:
         keys.preload(settings.jwks_file[issuer.issuer])
-    rules = Rules(
-        issuer=issuer.issuer,
+    return TrustedIssuer(
+        names=issuer.all_names,
+        algorithms=frozenset(map(canonical, issuer.algorithms)),
+        token_types=frozenset(token_type(typ) or None for typ in issuer.token_types or settings.token_types),
+        keys=keys,
+        rules=_rules(issuer, settings),
+    )
+
+
+def _rules(issuer: Issuer, settings: IssuerSettings) -> Rules:
+    required = settings.required_claims if issuer.required_claims is None else issuer.required_claims
+    return Rules(
         audiences=frozenset(issuer.audience),
         user_claim=issuer.user_claim,
+        user_ids=settings.user_ids(issuer),
+        required_claims=required,
         max_lifetime=settings.token_max_lifetime,
-        user_prefix=issuer.user_prefix,
+        leeway=settings.leeway,
     )
-    return TrustedIssuer(keys, rules, frozenset(map(canonical, issuer.algorithms)))
 
 
 def _shared_limits(settings: ServeSettings, metrics: Metrics) -> RedisLimits | None:
@@ -128,7 +140,7 @@ def _limiter(settings: ServeSettings, shared: RedisLimits | None, metrics: Metri
         settings.rate_limits,
         shared,
         LocalLimits(settings.replicas_hint),
-        RevocationMemory(settings.token_max_lifetime),
+        RevocationMemory(settings.token_max_lifetime, settings.leeway),
         settings.on_redis_failure,
         metrics,
     )

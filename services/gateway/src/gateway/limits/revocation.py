@@ -1,5 +1,6 @@
 """Tokens that are revoked before they expire."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,22 +9,23 @@ from gateway.expiring_lru import ExpiringLRU
 from gateway.limits.redis_command import CheckResult, revocation_keys
 from gateway.limits.redis_connection import RedisConnection
 from gateway.limits.redis_url import RedisServer
-from gateway.token.claims import LEEWAY_SECONDS, Bearer
+from gateway.token.claims import Bearer
 
 REMEMBERED_REVOCATIONS = 65536
 
 _RAISE = """
 local held = tonumber(redis.call('GET', KEYS[1]) or '0')
-return redis.call('SET', KEYS[1], string.format('%.0f', math.max(held, tonumber(ARGV[1]))), 'EX', ARGV[2])
+return redis.call('SET', KEYS[1], string.format('%.0f', math.max(held, tonumber(ARGV[1]))))
 """
 
 
 class RevocationMemory:
     """The revocations that this process knows, for as long as a token can live; used while Redis is unavailable."""
 
-    def __init__(self, max_lifetime: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """`max_lifetime` of a token in seconds."""
-        self._seconds = max_lifetime + LEEWAY_SECONDS
+    def __init__(self, max_lifetime: int, leeway: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`max_lifetime` of a token and `leeway` for the provider's clock in seconds."""
+        # the leeway once for the latest `iat` that was revoked, once for `exp`; a second for what is rounded up
+        self._seconds = max_lifetime + 2 * leeway + 1
         self._users: ExpiringLRU[str, int] = ExpiringLRU(REMEMBERED_REVOCATIONS, clock)
         self._tokens: ExpiringLRU[tuple[str, str], bool] = ExpiringLRU(REMEMBERED_REVOCATIONS, clock)
 
@@ -43,28 +45,33 @@ class RevocationMemory:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """One token of a user, or without `token_id` all that were issued up to the second `until`."""
+    """One token of a user, or without `token_id` all whose `iat` is up to the second `until`."""
 
     user_id: str
     token_id: str | None
     until: int
 
 
-async def revoke(server: RedisServer, revocation: Revocation, max_lifetime: int) -> None:
-    """Write what every gateway reads with its next request, kept for as long as such a token could live.
+def last_second_to_revoke(now: float, leeway: int) -> int:
+    """The latest `iat` of a token that was issued by `now`, in Unix seconds: the provider's clock may be ahead."""
+    return math.ceil(now) + leeway
 
-    A later instant is never replaced by an earlier one.
+
+async def revoke(server: RedisServer, revocation: Revocation) -> None:
+    """Write what every gateway reads with its next request.
+
+    It is kept for good: a token without `iat` tells no lifetime, and may become acceptable at any later time. A later
+    instant is never replaced by an earlier one.
 
     Raises:
         RedisError: nothing was written, or it is not known.
     """
-    seconds = max_lifetime + LEEWAY_SECONDS
     of_user, *of_token = revocation_keys(revocation.user_id, revocation.token_id)
     connection = await RedisConnection.open(server)
     try:
         if of_token:
-            await connection.ask("SET", of_token[0], 1, "EX", seconds)
+            await connection.ask("SET", of_token[0], 1)
         else:
-            await connection.ask("EVAL", _RAISE, 1, of_user, revocation.until, seconds)
+            await connection.ask("EVAL", _RAISE, 1, of_user, revocation.until)
     finally:
         connection.close()

@@ -6,25 +6,37 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from gateway.auth_errors import invalid_token
+from gateway.token.user_ids import UserIds
 from runtime.logs import pseudonym
 
-LEEWAY_SECONDS = 10
-MAX_USER_ID_LENGTH = 255
-_USER_ID = re.compile(r"[\x21-\x7e]+")
+AT_JWT = "at+jwt"
+"""The type of a token that follows RFC 9068."""
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _LAST_SECOND = 253402300799
 """The end of the year 9999."""
 
+type ClaimValue = str | int | bool
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules for one issuer's tokens; `max_lifetime` in seconds, `user_prefix` before every user id."""
+    """The rules for the claims of one issuer's tokens.
 
-    issuer: str
+    Attributes:
+        audiences: the services that a token may be for.
+        user_claim: the claim that holds the user.
+        user_ids: what becomes of its value.
+        required_claims: claims that a token must have, each with exactly this value.
+        max_lifetime: of a token, in seconds.
+        leeway: by how many seconds the provider's clock may differ.
+    """
+
     audiences: frozenset[str]
     user_claim: str
+    user_ids: UserIds
+    required_claims: Mapping[str, ClaimValue]
     max_lifetime: int
-    user_prefix: str = ""
+    leeway: int
 
 
 @dataclass(frozen=True)
@@ -45,49 +57,62 @@ class Bearer:
         return pseudonym(self.user_id)
 
 
-def check(claims: Mapping[str, object], rules: Rules, now: float) -> Bearer:
-    """Check the claims (RFC 7519 section 4.1) at `now`, in Unix seconds, with 10 s of leeway.
+def check(claims: Mapping[str, object], token_type: str | None, rules: Rules, now: float) -> Bearer:
+    """Check the claims (RFC 7519 section 4.1) of a token of this type at `now`, in Unix seconds.
 
-    `iss`, the user claim (visible ASCII, at most 255 characters with the prefix) and `exp` are required.
-    `aud` must name one of ours; only where it is absent an allowed `azp` stands in for it. `exp` lies at most
-    `max_lifetime` after `iat`, or after `now` where there is no `iat`.
+    The user claim, `exp` and the required claims must be there. `aud` must name one of ours; where it is absent, `azp`
+    and `client_id` must. `exp` lies at most `max_lifetime` after `iat`, or after `now` where there is no `iat`. A token
+    with `events` is a security event (RFC 8417 section 2.2), whatever its type; one with `cnf` is bound to a key
+    (RFC 7800), which a bearer token does not show.
 
     Raises:
         AuthenticationError: `invalid_token` with the reason of the first rule that is broken.
     """
-    if claims.get("iss") != rules.issuer:
-        raise invalid_token("issuer")
-    if not _audience_fits(claims, rules.audiences):
+    if not _audience_fits(claims, token_type, rules.audiences):
         raise invalid_token("audience")
+    if "events" in claims or not all(_has(claims, name, value) for name, value in rules.required_claims.items()):
+        raise invalid_token("claims")
     user_id = _user_id(claims, rules)
     expires, issued, not_before = (_instant(claims, name) for name in ("exp", "iat", "nbf"))
     if expires is None:
         raise invalid_token("claims")
-    if expires + LEEWAY_SECONDS <= now:
+    if expires + rules.leeway <= now:
         raise invalid_token("expired")
-    if any(start is not None and start - LEEWAY_SECONDS > now for start in (not_before, issued)):
+    if any(start is not None and start - rules.leeway > now for start in (not_before, issued)):
         raise invalid_token("not_yet_valid")
     if expires - (now if issued is None else issued) > rules.max_lifetime:
         raise invalid_token("claims")
+    if "cnf" in claims:
+        raise invalid_token("bound")
     return Bearer(user_id, expires, issued, _token_id(claims), _scopes(claims))
 
 
-def _audience_fits(claims: Mapping[str, object], audiences: frozenset[str]) -> bool:
-    if "aud" not in claims:
-        return claims.get("azp") in audiences if isinstance(claims.get("azp"), str) else False
-    given = claims["aud"]
-    named = given if isinstance(given, list) else [given]
-    return all(isinstance(name, str) for name in named) and not audiences.isdisjoint(named)
+def _audience_fits(claims: Mapping[str, object], token_type: str | None, audiences: frozenset[str]) -> bool:
+    """`client_id` counts as `azp` does, but for RFC 9068 (section 2.2), where `aud` is never absent."""
+    if "aud" in claims:
+        given = claims["aud"]
+        named = given if isinstance(given, list) else [given]
+        return all(isinstance(name, str) for name in named) and not audiences.isdisjoint(named)
+    if "azp" not in claims and (token_type == AT_JWT or "client_id" not in claims):
+        return False
+    clients = [claims[name] for name in ("azp", "client_id") if name in claims]
+    return all(isinstance(client, str) and client in audiences for client in clients)
+
+
+def _has(claims: Mapping[str, object], name: str, value: ClaimValue) -> bool:
+    given = claims.get(name)
+    # in Python, though not in JSON, 1 is true
+    return type(given) is type(value) and given == value
 
 
 def _user_id(claims: Mapping[str, object], rules: Rules) -> str:
-    value = claims.get(rules.user_claim)
-    if not isinstance(value, str) or not _USER_ID.fullmatch(value):
-        raise invalid_token("claims")
-    user_id = rules.user_prefix + value
-    if len(user_id) > MAX_USER_ID_LENGTH:
-        raise invalid_token("claims")
-    return user_id
+    name = claims.get(rules.user_claim)
+    try:
+        if isinstance(name, str):
+            return rules.user_ids.of(name)
+    except ValueError:
+        pass
+    raise invalid_token("claims")
 
 
 def _instant(claims: Mapping[str, object], name: str) -> float | None:

@@ -20,11 +20,21 @@ REMEMBERED_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class TrustedIssuer:
-    """An issuer whose tokens are accepted: its keys, its rules, and the algorithms that it may use."""
+    """An issuer whose tokens are accepted.
 
+    Attributes:
+        names: the values of `iss` in its tokens.
+        algorithms: their signatures', by the names of `canonical`.
+        token_types: as `token_type` writes `typ`; None where a token may have none.
+        keys: that verify the signatures.
+        rules: for the claims.
+    """
+
+    names: frozenset[str]
+    algorithms: frozenset[str]
+    token_types: frozenset[str | None]
     keys: JwksCache
     rules: Rules
-    algorithms: frozenset[str]
 
 
 class _Verified(NamedTuple):
@@ -42,8 +52,9 @@ class _Verified(NamedTuple):
 class TokenVerifier:
     """Verifies tokens, and remembers the verified ones."""
 
-    def __init__(self, issuers: Iterable[TrustedIssuer], clock: Clock = SYSTEM) -> None:
-        self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
+    def __init__(self, issuers: Iterable[TrustedIssuer], max_token_bytes: int, clock: Clock = SYSTEM) -> None:
+        self._issuers = {name: issuer for issuer in issuers for name in issuer.names}
+        self._max_token_bytes = max_token_bytes
         self._clock = clock
         self._remembered: ExpiringLRU[bytes, _Verified] = ExpiringLRU(REMEMBERED_TOKENS, clock.wall)
 
@@ -53,6 +64,8 @@ class TokenVerifier:
         Raises:
             AuthenticationError: `invalid_token` with the reason, or `keys_unavailable`.
         """
+        if len(token) > self._max_token_bytes:
+            raise invalid_token("too_large")
         digest = hashlib.sha256(token).digest()
         known = self._remembered.get(digest)
         if known is not None and known.key_is_held:
@@ -70,11 +83,13 @@ class TokenVerifier:
         algorithm = canonical(parts.algorithm)
         if algorithm not in issuer.algorithms:
             raise invalid_token("algorithm")
+        if parts.type not in issuer.token_types:
+            raise invalid_token("malformed")
         if parts.kid is None:
             key = await _key_without_kid(issuer.keys, algorithm, parts)
         else:
             key = await _key_with_kid(issuer.keys, parts.kid, algorithm, parts)
-        checked = claims.check(parts.claims, issuer.rules, self._clock.wall())
+        checked = claims.check(parts.claims, parts.type, issuer.rules, self._clock.wall())
         return _Verified(checked, issuer.keys, parts.kid, algorithm, key)
 
 
