@@ -1,7 +1,6 @@
 """The private service's side."""
 
 import base64
-import binascii
 import hmac
 import re
 from collections.abc import Iterable
@@ -103,7 +102,7 @@ def verify(
         digest=digest,
         params=given["params"],
     )
-    if not hmac.compare_digest(expected, _decode(signed["value"])):
+    if not hmac.compare_digest(base64.b64encode(expected), signed["value"]):
         raise IdentityRefusedError("signature")
     _check_times(int(given["created"]), int(given["expires"]), now)
     if body and not hmac.compare_digest(digest, message.content_digest(body)):
@@ -124,13 +123,6 @@ def _single_fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]
                 raise IdentityRefusedError("malformed")
             fields[name] = value
     return fields
-
-
-def _decode(encoded: bytes) -> bytes:
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except binascii.Error:
-        raise IdentityRefusedError("malformed") from None
 
 
 def _check_times(created: int, expires: int, now: float) -> None:
