@@ -8,6 +8,7 @@ from gateway_harness import IDENTITY_KEYS
 
 from devtools.testing.tokens import Signer
 from gateway.settings import ServeSettings
+from gateway.token.user_ids import UserIds
 from runtime.settings import load
 
 GOOD = {
@@ -40,6 +41,8 @@ def test_the_defaults_are_those_of_the_design(monkeypatch: pytest.MonkeyPatch) -
     assert limits == ["user=600/60s", "user-write=120/60s", "auth-failure=30/60s"]
     assert (settings.max_body_bytes, settings.max_buffered_bytes, settings.max_in_flight) == (1 << 20, 128 << 20, 512)
     assert (settings.upstream_timeout, settings.drain_seconds, settings.keepalive_seconds) == (10, 5, 75)
+    assert (settings.token_types, settings.required_claims) == (["JWT", "at+jwt", ""], {})
+    assert (settings.leeway, settings.max_token_bytes) == (10, 16 * 1024)
     assert (settings.on_redis_failure, settings.replicas_hint, settings.token_max_lifetime) == ("local", 1, 86400)
 
 
@@ -76,6 +79,12 @@ def test_everything_missing_is_reported_at_once(
         ("GATEWAY_ISSUER", "not a URL"),
         ("GATEWAY_ISSUER", "https://[id.example.com"),
         ("GATEWAY_JWKS_FILE", "/nowhere/jwks.json"),
+        ("GATEWAY_REQUIRED_CLAIMS", "token_use=access"),
+        ("GATEWAY_REQUIRED_CLAIMS", '["token_use"]'),
+        ("GATEWAY_LEEWAY", "-1"),
+        ("GATEWAY_LEEWAY", "301"),
+        ("GATEWAY_MAX_TOKEN_BYTES", "24577"),
+        ("GATEWAY_MAX_TOKEN_BYTES", "1023"),
         ("GATEWAY_ISSUERS", "[]"),
         ("GATEWAY_ISSUERS", "{}"),
         ("GATEWAY_ISSUERS", '[{"issuer": "https://id.example.com"'),
@@ -113,6 +122,7 @@ KEY = "A" * 43
     [
         ("GATEWAY_ALGORITHMS", "HS256", [1]),
         ("GATEWAY_ALGORITHMS", "RS256,none,HS256", [2, 3]),
+        ("GATEWAY_TOKEN_TYPES", "JWT,at jwt,application/,,Application/AT+JWT,text/jwt,\u212a+jwt", [2, 3, 6, 7]),
         ("GATEWAY_CORS_ORIGINS", "https://app.example.com,*,null", [2, 3]),
         ("GATEWAY_CORS_ORIGINS", "https://app.example.com/,https://*.example.com,https://App.example.com", [1, 2, 3]),
         ("GATEWAY_CORS_ORIGINS", "https://app.example.com:443,http://localhost:80,capacitor:localhost", [1, 2, 3]),
@@ -133,6 +143,16 @@ def test_every_wrong_entry_of_a_list_is_reported_by_its_position_and_not_shown(
     assert [line.partition(":")[0] for line in lines] == [f"entry {position} of {name}" for position in wrong]
     entries = value.split(",")
     assert [position for position in wrong for line in lines if entries[position - 1] in line.partition(": ")[2]] == []
+
+
+def test_a_required_claim_is_a_string_a_whole_number_or_a_boolean(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {"token_use": "access", "tier": 1, "email_verified": True}
+    assert loaded(monkeypatch, GATEWAY_REQUIRED_CLAIMS=json.dumps(good)).required_claims == good
+    wrong = {"list": ["todos"], "fraction": 1.5, "null": None, "object": {}}
+    lines = faults(monkeypatch, capsys, GATEWAY_REQUIRED_CLAIMS=json.dumps({**good, **wrong}))
+    assert [line.partition(":")[0] for line in lines] == [f"{name} of GATEWAY_REQUIRED_CLAIMS" for name in wrong]
 
 
 @pytest.mark.parametrize(
@@ -180,10 +200,26 @@ def test_several_issuers_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> 
     assert second.keys_origin == "https://keys.example/jwks"
 
 
+def test_one_issuer_may_do_without_a_prefix_and_reserves_those_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = {**ONE, "user_prefix": "", "names": ["https://old.example"]}
+    third = {"issuer": "https://third.example", "audience": "todos", "user_prefix": "third|"}
+    settings = with_issuers(monkeypatch, [first, OTHER, third])
+    one, other, _ = settings.trusted_issuers
+    assert settings.user_ids(one) == UserIds("", ("other|", "third|"))
+    assert settings.user_ids(other) == UserIds("other|")
+    assert one.all_names == {"https://one.example", "https://old.example"}
+
+
 @pytest.mark.parametrize(
     ("issuers", "places"),
     [
-        ([ONE, {**OTHER, "user_prefix": ""}], ["entry 2"]),
+        ([{**ONE, "user_prefix": ""}, {**OTHER, "user_prefix": ""}], ["entry 2"]),
+        ([ONE, {**OTHER, "names": ["https://one.example"]}], ["entry 2"]),
+        ([{**ONE, "names": ["https://other.example"]}, OTHER], ["entry 2"]),
+        ([{**ONE, "names": ["https://a"]}, {**OTHER, "names": ["https://b", "https://a"]}], ["entry 2"]),
+        ([{**ONE, "names": [""]}], ["entry 1 of names of entry 1"]),
+        ([{**ONE, "token_types": "JWT,a b"}], ["entry 2 of token_types of entry 1"]),
+        ([{**ONE, "token_types": []}], ["token_types of entry 1"]),
         ([ONE, {**OTHER, "user_prefix": "one|x"}], ["entry 2"]),
         ([{**ONE, "user_prefix": "one|x"}, {**OTHER, "user_prefix": "one|"}], ["entry 2"]),
         ([ONE, {**OTHER, "user_prefix": "one|"}], ["entry 2"]),

@@ -189,3 +189,21 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body_changes_nothing(serv
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
         connection.sendall(b"POST /v1/todos HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     assert (await alice.get("/v1/todos")).json() == []
+
+
+async def test_users_with_the_longest_ids_are_served_and_kept_apart(service: Running) -> None:
+    """An id may have 512 characters; with the longest title it still fits every index."""
+    one, other = (Client(service.http, "=u8:" + "x" * 507 + last) for last in "ab")
+    for client in (one, other):
+        key = {"idempotency-key": f"{client.user[-1]}" * 255}
+        fields = {"title": "\U00010400" * 200, "description": client.user[-1], "tags": ["\U00010400" * 50]}
+        created = [await client.send("POST", "/v1/todos", json_body=fields, headers=key) for _ in range(2)]
+        assert [answer.status_code for answer in created] == [201, 201]
+        assert created[0].json() == created[1].json()
+    for client in (one, other):
+        for sort in ("title", "-created_at", "due_date", "priority", "order", "updated_at"):
+            [listed] = (await client.send("GET", f"/v1/todos?sort={sort}")).json()
+            assert listed["description"] == client.user[-1]
+        assert (await client.send("DELETE", "/v1/me")).status_code == 204
+    too_long = await Client(service.http, "x" * 513).send("GET", "/v1/todos")
+    assert_refused(too_long)

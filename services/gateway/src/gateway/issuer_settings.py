@@ -1,9 +1,19 @@
 """The settings that say whose tokens are accepted; every command reads them."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, UrlConstraints, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    UrlConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.networks import AnyUrl
 from pydantic_settings import NoDecode, SettingsConfigDict
 
@@ -21,6 +31,7 @@ Audiences = Annotated[list[str], NoDecode, CommaList, Field(min_length=1)]
 Algorithms = Annotated[list[Algorithm], NoDecode, CommaList, Field(min_length=1)]
 
 
+_TOKEN_TYPE = re.compile(r"(?:(?:application/)?[a-z0-9!#$&^_.+-]+)?", re.IGNORECASE | re.ASCII)
 DEFAULT_TYPES = "JWT,at+jwt,"
 
 
@@ -28,14 +39,26 @@ def _with_empty(value: object) -> object:
     return [entry.strip() for entry in value.split(",")] if isinstance(value, str) else value
 
 
+def _token_type(typ: str) -> str:
+    if not _TOKEN_TYPE.fullmatch(typ):
+        raise ValueError("is not the name of a media type")
+    return typ
+
+
+def _claim_value(value: object) -> object:
+    if not isinstance(value, str | int):
+        raise ValueError("must be a string, a whole number or a boolean")  # noqa: TRY004 - pydantic takes ValueError
+    return value
+
+
 TokenTypes = Annotated[
-    list[Annotated[str, Field(pattern=r"^(?:(?i:application/)?[A-Za-z0-9!#$&^_.+-]+)?$")]],
+    list[Annotated[str, AfterValidator(_token_type)]],
     NoDecode,
     BeforeValidator(_with_empty),
     Field(min_length=1, examples=["at+jwt", DEFAULT_TYPES]),
 ]
 """An empty entry stands for a token without `typ`."""
-RequiredClaims = Annotated[dict[str, ClaimValue], NoDecode, Json]
+RequiredClaims = Annotated[dict[str, Annotated[ClaimValue, BeforeValidator(_claim_value)]], NoDecode, Json]
 
 _FAULTY = object()
 """Sentinel: the setting failed its own validation, which is reported separately."""
