@@ -73,8 +73,8 @@ async def test_the_user_that_the_operations_page_makes_may_do_all_that_the_gatew
     server = with_changes(valkey, user="gateway", password="secret", tail="/3")
     try:
         assert (await examine(server)).warnings == []
-        await revoke(server, Revocation("alice", None, 1000), 3600)
-        await revoke(server, Revocation("alice", "t-1", 1000), 3600)
+        await revoke(server, Revocation("alice", None, 1000))
+        await revoke(server, Revocation("alice", "t-1", 1000))
     finally:
         valkey.command("ACL", "DELUSER", "gateway")
 
