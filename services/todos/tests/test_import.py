@@ -140,6 +140,24 @@ async def test_no_more_than_fifty_faults_are_told(alice: Client) -> None:
     assert len(answer.json()["errors"]) == 50
 
 
+@pytest.mark.parametrize("count", [60, 520_000])
+async def test_of_unknown_members_the_first_fifty_are_pointed_at(alice: Client, count: int) -> None:
+    members = ",".join(f'"{number}":1' for number in range(count))
+    body = f'[{{"id":"{uuid4()}","title":"fine"}},{{"id":"{uuid4()}",{members[: 5 * 1024 * 1024 - 200]}'.encode()
+    body = body.rpartition(b",")[0] + b"}]"
+    answer = await alice.send("POST", "/v1/import", body=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    found = [fault["pointer"] for fault in answer.json()["errors"]]
+    assert len(found) == 50
+    assert "/1/0" in found
+    assert all(pointer.startswith("/1/") for pointer in found)
+
+
+async def test_an_array_in_a_todo_that_is_too_long_is_pointed_at(alice: Client) -> None:
+    answer = await alice.send("POST", "/v1/import", json_body=[item(), item(title=""), item(url=[1] * 100_000)])
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/1/title", "/2/url"]
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
 from runtime.serve import Service
+from runtime.slices import Slices
 from strict_http.asgi import App
 from todos.database.pool import Database, open_database
 from todos.http.access_log import AccessLogMiddleware
@@ -51,5 +52,6 @@ def create_app(settings: ServeSettings, database: Database, metrics: Metrics) ->
         },
     )
     api.state.database = database
+    api.state.slices = Slices()
     api.include_router(router)
     return AccessLogMiddleware(AuthenticationMiddleware(api, settings.identity_keys, metrics), metrics)

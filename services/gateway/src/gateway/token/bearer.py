@@ -2,12 +2,12 @@
 
 import base64
 import binascii
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.auth_errors import invalid_token, missing_token, not_bearer
+from runtime import strict_json
 
 _BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 _FORBIDDEN_HEADERS = frozenset({"crit", "b64", "zip"})
@@ -90,20 +90,9 @@ def _decode(segment: bytes) -> bytes:
 
 def _json_object(text: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(text.decode(), object_pairs_hook=_unrepeated, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        document = strict_json.parse(text)
+    except ValueError:
         raise invalid_token("malformed") from None
     if not isinstance(document, dict):
         raise invalid_token("malformed")
     return document
-
-
-def _unrepeated(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(members)
-    if len(document) != len(members):
-        raise ValueError("repeated member")
-    return document
-
-
-def _no_constant(_name: str) -> None:
-    raise ValueError("not a JSON number")

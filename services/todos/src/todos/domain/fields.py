@@ -17,6 +17,7 @@ Priority = Literal["none", "low", "medium", "high", "urgent"]
 RANKS: dict[Priority, int] = {name: rank for rank, name in enumerate(get_args(Priority))}
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
+MAX_TAGS = 20
 INT32 = range(-(2**31), 2**31)
 SERVER_SET = frozenset({"id", "url", "completed_at", "created_at", "updated_at", "deleted_at", "next_id", "version"})
 """Accepted in a body and ignored, so that what was read can be written back."""
@@ -50,6 +51,12 @@ def _without_comma(text: str) -> str:
     if "," in text:
         raise ValueError("holds a comma")
     return text
+
+
+def _few(tags: object) -> object:
+    if isinstance(tags, list) and len(tags) > MAX_TAGS:
+        raise ValueError(f"holds more than {MAX_TAGS} tags")
+    return tags
 
 
 def _distinct(tags: list[str]) -> list[str]:
@@ -87,7 +94,7 @@ def _recurrence(text: str) -> str:
 Title = Annotated[str, BeforeValidator(_trimmed), Field(min_length=1, max_length=200), AfterValidator(_single_line)]
 Description = Annotated[str, Field(max_length=10_000), AfterValidator(_multi_line)]
 Tag = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_single_line), AfterValidator(_without_comma)]
-Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_distinct)]
+Tags = Annotated[list[Tag], BeforeValidator(_few), AfterValidator(_distinct)]
 DueDate = Annotated[date | datetime | None, PlainValidator(_due_date)]
 Timezone = Annotated[str, AfterValidator(_known_timezone)]
 Recurrence = Annotated[str, AfterValidator(_recurrence)] | None

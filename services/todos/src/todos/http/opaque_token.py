@@ -1,10 +1,11 @@
 """The text of cursors and sync tokens: a short JSON array, opaque to clients, each array in one spelling only."""
 
 import base64
-import binascii
 import hashlib
 import json
 import re
+
+from runtime import strict_json
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -32,8 +33,8 @@ def decode(text: str, *, count: int, longest: int) -> list[object]:
     if len(text) > longest or not _BASE64URL.fullmatch(text):
         raise NotOursError
     try:
-        parts = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
-    except (binascii.Error, ValueError, RecursionError):
+        parts = strict_json.parse(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except ValueError:
         raise NotOursError from None
     if not isinstance(parts, list) or len(parts) != count or encode(*parts) != text:
         raise NotOursError

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 
 from runtime.identifiers import is_canonical_uuid
+from runtime.slices import Slices
 from strict_http.asgi import Receive, Scope
 from todos.database.pool import Database
 from todos.database.user_session import UserSession
@@ -20,6 +21,7 @@ class TodoRequest(Request):
         self.raw_query: bytes = scope["query_string"]
         self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._database: Database = scope["app"].state.database
+        self.slices: Slices = scope["app"].state.slices
 
     @property
     def todo_id(self) -> str:

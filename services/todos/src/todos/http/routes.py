@@ -2,8 +2,6 @@
 
 # ruff: noqa: FAST003 - `TodoRequest` reads the parts of a path
 
-import asyncio
-
 from fastapi import APIRouter, Response
 
 from todos.domain.preconditions import condition, strong_tag, weak_tag
@@ -146,7 +144,6 @@ def _export_document(request: TodoRequest) -> export.Format:
 @router.post("/v1/import")
 async def import_todos(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
-    # in a thread: ten thousand todos take a second
-    items = await asyncio.to_thread(read_items, request.raw_headers, request.caller.body)
+    items = await request.slices.run(read_items(request.raw_headers, request.caller.body))
     imported = await import_.put_all(request.user_session, items)
     return responses.json(imported._asdict(), request.caller.request_id)
