@@ -30,7 +30,7 @@ class Ports:
         """The ports to use, none of them 0, none used by another program, no two the same.
 
         Raises:
-            AddressError: the environment asks for what cannot be.
+            AddressError: the environment asks for an impossible port.
         """
         defaults = dataclasses.asdict(cls())
         variables = {name: f"{name.upper()}_PORT" for name in defaults}
@@ -67,9 +67,9 @@ def _number(variable: str, text: str) -> int:
 def _check(chosen: Mapping[int, str]) -> None:
     faults = {port: fault for port in chosen if (fault := port_fault(port))}
     if faults:
-        told = ", ".join(f"port {port} ({chosen[port]}) {fault}" for port, fault in faults.items())
+        listed = ", ".join(f"port {port} ({chosen[port]}) {fault}" for port, fault in faults.items())
         example = f"{chosen[next(iter(faults))]}={free_port()}"
-        raise AddressError(f"Cannot start: {told}. Choose another, for example: {example} make run")
+        raise AddressError(f"Cannot start: {listed}. Choose another, for example: {example} make run")
 
 
 def _other_than(chosen: Mapping[int, str]) -> int:

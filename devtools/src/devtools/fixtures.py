@@ -1,7 +1,7 @@
-"""The pytest plugin: real servers for tests, started when a test first asks for one.
+"""The pytest plugin: real servers for tests, started when a test first needs one.
 
 Every xdist worker has its own `postgres` and `valkey_server`; tests share them and must leave them running. A
-test that stops, kills or freezes a server asks for `own_postgres` or `own_valkey`.
+test that stops, kills or freezes a server uses `own_postgres` or `own_valkey`.
 """
 
 import asyncio

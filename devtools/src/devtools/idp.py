@@ -40,7 +40,7 @@ ALGORITHM = "RS256"
 AUDIENCE = "todos"
 JWKS_MAX_AGE_SECONDS = 300
 PAST_LIFE_SECONDS = 300
-"""How long a token that was asked for as expired says it had lived."""
+"""The lifetime of a token that is requested as expired."""
 
 
 class TokenRequest(BaseModel):
@@ -126,7 +126,7 @@ class Keys:
 
 
 class InvalidRequestError(Exception):
-    """The client is told this sentence with a 400, as RFC 6749 section 5.2 has it."""
+    """The client gets this sentence with a 400, as RFC 6749 section 5.2 has it."""
 
 
 def create_app(issuer: str, keys: Keys) -> FastAPI:

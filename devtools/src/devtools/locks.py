@@ -57,7 +57,7 @@ def compile_lock(lock: str, output: Path, *, upgrade: bool) -> None:
 
 
 def difference(lock: str) -> list[str]:
-    """The pins by which `lock` differs from what the pyproject files ask for: `+` missing, `-` unwanted."""
+    """The pins by which `lock` differs from what the pyproject files require: `+` missing, `-` unwanted."""
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder, "requirements.txt")
         fresh.write_text(Path(ROOT, lock).read_text())

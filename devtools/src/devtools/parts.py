@@ -1,4 +1,4 @@
-"""The parts of the stack, each started as soon as those it needs are ready, and told on the screen."""
+"""The parts of the stack, each started as soon as those it needs are ready, with progress on the screen."""
 
 import sys
 import time
@@ -25,7 +25,7 @@ class Part:
 
 
 def start_parts(parts: Sequence[Part], seconds: float, pause: Pause) -> None:
-    """Start every part and tell of each when it is ready.
+    """Start every part and print a line when it is ready.
 
     Raises:
         StartError: a part ended before it was ready, or was not ready `seconds` after its start.

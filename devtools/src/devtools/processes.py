@@ -43,7 +43,7 @@ class Child:
     """A program of this machine in a session of its own, so that Ctrl-C does not reach it.
 
     It is killed when this process ends in any way (Linux only; there the thread that starts it must be one
-    that lives on, such as the main thread). Its output goes to the file `log`, which begins anew.
+    that lives on, such as the main thread). Its output goes to the file `log`, which is truncated first.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Child:
             self._process.stdin.write(stdin)
             self._process.stdin.close()
         except BrokenPipeError:
-            pass  # it ended before it read; its exit code tells
+            pass  # it ended before it read; its exit code says why
 
     @property
     def pid(self) -> int:
@@ -126,7 +126,7 @@ class Child:
         self._process.send_signal(number)
 
     def stop(self, grace_seconds: float = 2) -> None:
-        """Ask it to end, kill it where it has not after `grace_seconds`, and wait until it is gone."""
+        """Terminate it, kill it if it has not ended after `grace_seconds`, and wait until it has."""
         stop_all([self], grace_seconds)
 
     def ask_to_stop(self) -> None:
@@ -143,7 +143,7 @@ class Child:
         return True
 
     def kill(self) -> None:
-        """End it at once, with whatever it left in its session, as a crash would."""
+        """Kill it at once, with every process of its session, as a crash would."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -152,7 +152,7 @@ class Child:
 
 
 def wait_until(ready: Callable[[], bool], child: Child, seconds: float, pause: Pause = time.sleep) -> None:
-    """Ask `ready` in short steps until it says yes while `child` lives.
+    """Poll `ready` in short steps until it returns True or `child` ends.
 
     Raises:
         StartError: the child ended, or the time is over.

@@ -59,7 +59,7 @@ class Signals:
 def parent_is_interrupted() -> bool:
     """Whether the parent is inside its handler of SIGINT (Linux; elsewhere never).
 
-    make, sent SIGINT alone and not with its whole process group, tells its children nothing and waits for them;
+    make, sent SIGINT alone and not with its whole process group, does not pass it to its children and waits for them;
     what shows is that it blocks the signal meanwhile (proc_pid_status(5)). Who blocks SIGTERM too is in no handler:
     programs block all signals while they fork.
     """

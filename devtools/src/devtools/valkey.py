@@ -17,7 +17,7 @@ _ANSWER_SECONDS = 2
 
 
 class LocalValkey:
-    """A server that keeps its data in memory and asks for a random password, a new one each time it is made."""
+    """A server that keeps its data in memory and requires a random password, a new one for each server."""
 
     def __init__(
         self,

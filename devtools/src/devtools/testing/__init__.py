@@ -1,1 +1,1 @@
-"""Peers that a test can script: an HTTP server that answers any bytes, a provider that signs any token."""
+"""Servers that a test can script: an HTTP server that answers any bytes, a provider that signs any token."""

@@ -27,7 +27,7 @@ def encode_json(document: object) -> str:
 
 @cache
 def rsa_key(_number: int = 0, bits: int = 2048, exponent: int = 65537) -> rsa.RSAPrivateKey:
-    """A key made once in this process for each argument list; the number tells keys of one size apart."""
+    """A key made once in this process for each argument list; the number distinguishes keys of one size."""
     return rsa.generate_private_key(exponent, bits)
 
 

@@ -81,7 +81,7 @@ class FairShares:
             raise
 
     def give_back(self, user: str, amount: int = 1) -> None:
-        """Give back what `take` brought, to whoever waits."""
+        """Give back what `take` granted; the next in the queue may get it."""
         self._taken -= amount
         left = self._held[user] - amount
         if left:
@@ -99,7 +99,7 @@ class FairShares:
         self._held[user] = self.held(user) + amount
 
     def _serve(self) -> None:
-        """Grant to whoever holds least, of equals to the one that waits longest, while the next one in line fits."""
+        """Grant to the user that holds least, of equals to the one that waits longest, while the next request fits."""
         while self._waiting:
             user = min(self._waiting, key=self.held)
             queue = self._waiting[user]

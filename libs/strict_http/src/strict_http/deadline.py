@@ -2,7 +2,7 @@
 
 A timer only says that time has passed. Where this process did not run meanwhile (it was stopped, or one call took
 long), what the peer sent in time lies unread in the socket, and the event loop may run the timer first. So a deadline
-is judged on a second look: the first one gives back the time by which it came late.
+expires only at its second firing: the first adds back the time by which the timer was late.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ LEAST_SECONDS = 0.001
 class Deadline:
     """Calls `on_missed` unless it is moved or cleared in time.
 
-    It has one timer, which moves only where it would come too late: to set it anew costs next to nothing.
+    It has one timer, which moves only where it would come too late: setting it again costs next to nothing.
     """
 
     __slots__ = ("_due", "_given_back", "_loop", "_on_missed", "_seconds", "_timer", "_timer_at")
@@ -32,7 +32,7 @@ class Deadline:
         self._timer_at = 0.0
 
     def set(self, seconds: float) -> None:
-        """Allow so long from now, whatever was allowed before.
+        """Allow this long from now, replacing what was allowed before.
 
         Where the process stalls until then, what it was late by comes on top: `seconds` once more at most.
         """

@@ -34,7 +34,7 @@ class ErrorResponses(Protocol):
         Args:
             error: why.
             fields: of its head, as far as they could be read; names in lower case.
-            scope: of its application, if that had started; the application is told that its client has disconnected.
+            scope: of its application, if that had started; the client's disconnection is reported to the application.
         """
 
     def failed(self, error: BaseException | None) -> Response:

@@ -84,7 +84,7 @@ class Exchange:
         self._arrived.set()
 
     def abandon(self) -> None:
-        """The application is told that its client has disconnected; nothing more of it is sent."""
+        """Report to the application that its client has disconnected; send nothing more of the response."""
         self._disconnected = True
         self._expects_continue = False
         self._arrived.set()

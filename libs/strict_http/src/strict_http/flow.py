@@ -10,7 +10,7 @@ class Flow:
     """Pauses reading and writing.
 
     Attributes:
-        held: reading stays paused, whoever would resume it.
+        held: reading stays paused even if something else resumes it.
         write_paused: the client takes less than is written; see `drain`.
     """
 

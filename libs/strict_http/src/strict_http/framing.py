@@ -127,7 +127,7 @@ class FramingProtocol(asyncio.Protocol):
         if data.count(b"\n", start, end) - 1 > MAX_FIELDS:
             raise fields_too_large()
         self._headers, self._message_complete = [], False
-        # `Upgrade` is for `_begin` to judge; the parser then reads on as if it had not been there
+        # `_begin` decides about `Upgrade`; the parser then reads on as if it had not been there
         with contextlib.suppress(httptools.HttpParserUpgrade):
             self._parser.feed_data(data[:end])
         self._begin()

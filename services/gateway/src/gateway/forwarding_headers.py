@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 MAX_HOPS = 32
-"""Of a request; whatever stands before the last 32 is read as one hop, which is unreadable."""
+"""Of a request; all hops before the last 32 count as one hop that cannot be read."""
 
 _PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
 _NODE = re.compile(

@@ -127,7 +127,7 @@ class ServeSettings(ListenSettings, IssuerSettings):
     admin_port: Port = 9000
     """The port for health and metrics; never route it from outside."""
     keepalive_seconds: Annotated[int, Field(gt=0)] = 75
-    """Seconds to keep an idle client connection; longer than whatever is in front keeps it."""
+    """Seconds to keep an idle client connection; set it longer than the ingress keeps its own."""
 
     jwks_file: Annotated[dict[str, KeySet], NoDecode, BeforeValidator(_jwks_file)] = Field(
         default_factory=dict, examples=["/etc/gateway/jwks.json"]

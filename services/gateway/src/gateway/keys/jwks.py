@@ -52,7 +52,7 @@ class KeySet:
     kids: frozenset[str | None] = frozenset()
     """The ids of the keys; None where a key has no id."""
     _keys: Mapping[tuple[str | None, str], Key | None] = field(default_factory=dict)
-    """By key id (None: whatever the id) and algorithm; None where several keys fit."""
+    """By key id (None: any id) and algorithm; None where several keys fit."""
 
     @classmethod
     def of(cls, keys: Iterable[tuple[str | None, Key]]) -> "KeySet":

@@ -113,7 +113,7 @@ class Limiter:
                     self._metrics.ratelimit_decisions.add(policy.name, "allowed", "none")
                 return []
             case "closed":
-                detail = "The limits cannot be judged at the moment."
+                detail = "The limits cannot be checked at the moment."
                 raise ProblemError("limits_unavailable", detail, headers=[retry_after(LIMITS_RETRY_SECONDS)])
 
     def _remember_denials(self, subject: str, verdicts: Sequence[Verdict]) -> None:

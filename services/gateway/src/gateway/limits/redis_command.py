@@ -1,4 +1,4 @@
-"""What is asked of Redis for one request, and under which names."""
+"""The command that checks one request in Redis, and the names of its keys."""
 
 import hashlib
 from collections.abc import Sequence

@@ -65,7 +65,7 @@ class RedisLimits:
         self._drop()
 
     async def _probe(self) -> None:
-        """See that Redis runs the script; with the breaker open, on a new connection: the old one may be dead."""
+        """Check that Redis runs the script; with the breaker open, on a new connection: the old one may be broken."""
         if not self._breaker.closed:
             self._breaker.probe()
             self._drop()

@@ -139,7 +139,7 @@ class _TlsOptions(_Options):
                 context.load_verify_locations(self.ssl_ca_certs, self.ssl_ca_path, self.ssl_ca_data)
         if self.ssl_certfile or self.ssl_keyfile:
             with _naming("ssl_certfile, ssl_keyfile or ssl_password"):
-                # without a password OpenSSL would ask whoever sits at the terminal
+                # without a password OpenSSL would prompt for one at the terminal
                 context.load_cert_chain(self.ssl_certfile or "", self.ssl_keyfile, self.ssl_password)
         if self.ssl_ciphers is not None:
             with _naming("ssl_ciphers"):

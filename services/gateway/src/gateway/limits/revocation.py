@@ -60,8 +60,8 @@ def last_second_to_revoke(now: float, leeway: int) -> int:
 async def revoke(server: RedisServer, revocation: Revocation) -> None:
     """Write what every gateway reads with its next request.
 
-    It is kept for good: a token without `iat` tells no lifetime, and may become acceptable at any later time. A later
-    instant is never replaced by an earlier one.
+    It is kept for good: a token without `iat` has no known lifetime, and may become acceptable at any later time.
+    A later instant is never replaced by an earlier one.
 
     Raises:
         RedisError: nothing was written, or it is not known.

@@ -62,7 +62,7 @@ def check(claims: Mapping[str, object], token_type: str | None, rules: Rules, no
 
     The user claim, `exp` and the required claims must be there. `aud` must name one of ours; where it is absent, `azp`
     and `client_id` must. `exp` lies at most `max_lifetime` after `iat`, or after `now` where there is no `iat`. A token
-    with `events` is a security event (RFC 8417 section 2.2), whatever its type; one with `cnf` is bound to a key
+    with `events` is a security event (RFC 8417 section 2.2) under any type; one with `cnf` is bound to a key
     (RFC 7800), which a bearer token does not show.
 
     Raises:
