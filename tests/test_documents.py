@@ -11,12 +11,25 @@ PAGES = sorted(
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         ROOT / "CHANGELOG.md",
+        ROOT / "SECURITY.md",
         ROOT / "bench" / "README.md",
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "libs").glob("*/README.md"),
     ]
 )
 SOURCES = {"gateway": ROOT / "services/gateway/src/gateway", "todos": ROOT / "services/todos/src/todos"}
+PACKAGES = {path.name: path for path in [*ROOT.glob("libs/*/src/*"), *SOURCES.values()]}
+TEST_FILES = [
+    path for folder in ("libs", "services", "devtools", "tests") for path in (ROOT / folder).rglob("test_*.py")
+]
+BORDERS = (
+    "Client to gateway",
+    "Provider's key set to gateway",
+    "Gateway to Redis",
+    "Gateway to todos",
+    "Todos to database",
+    "One account against all",
+)
 
 
 def section(page: str, title: str) -> str:
@@ -87,6 +100,39 @@ def test_the_top_third_of_the_readme_says_what_for_whom_and_why_and_gives_the_tw
         "Why not Envoy, Oathkeeper or",
     ):
         assert words in top
+
+
+def unfounded(row: str, tests: set[str]) -> list[str]:
+    """What is wrong in a row `attack | check | test`: files and tests that do not exist, or a cell without any."""
+    _, _, checks, shown, _ = row.split("|")
+    files, names = (re.findall(r"`([^`]+)`", cell) for cell in (checks, shown))
+    missing = [file for file in files if not (PACKAGES[file.partition("/")[0]] / file.partition("/")[2]).is_file()]
+    return [*missing, *(name for name in names if name not in tests), *([] if files and names else ["nothing"])]
+
+
+@pytest.fixture(scope="module")
+def tests() -> set[str]:
+    return {name for path in TEST_FILES for name in re.findall(r"def (test_\w+)", path.read_text())}
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_every_attack_of_a_border_has_a_check_and_a_test_that_exist(border: str, tests: set[str]) -> None:
+    rows = re.findall(r"^\| (?!attack ).*\|$", section("docs/security.md", border), re.MULTILINE)
+    assert len(rows) > 1
+    assert [(row, faults) for row in rows if (faults := unfounded(row, tests))] == []
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("| a | `gateway/nowhere.py` | `test_there` |", "gateway/nowhere.py"),
+        ("| a | `gateway/app.py` | `test_nowhere` |", "test_nowhere"),
+        ("| a | `gateway/app.py` | later |", "nothing"),
+        ("| a | somewhere | `test_there` |", "nothing"),
+    ],
+)
+def test_a_planted_attack_without_a_check_or_a_test_is_found(row: str, fault: str) -> None:
+    assert unfounded(row, {"test_there"}) == [fault]
 
 
 def test_contributing_lists_every_command_of_the_makefile() -> None:
