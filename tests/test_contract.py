@@ -4,23 +4,17 @@ import json
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from pydantic import SecretStr
 
 from gateway import routes as gateway_routes
-from identity import Keyring
 from runtime.problems import STATUS
 from tests.contract import DOCUMENT, ELSEWHERE, FORMATS, Node, at, check_response, faults, operations, pointer
-from todos.app import create_app
-from todos.database.pool import Database
 from todos.domain.fields import SERVER_SET, TodoFields
-from todos.metrics import Metrics
-from todos.settings import ServeSettings
+from todos.http.declared import declared_routes
+from todos.http.routes import api
 
 PROBLEM = "application/problem+json"
 RESPONSES: Node = DOCUMENT["components"]["responses"]
@@ -195,19 +189,7 @@ def test_a_wrong_spelling_of_a_format_is_refused(name: str, value: object) -> No
 
 def served_by_todos() -> set[tuple[str, str]]:
     """Method and path of every route of the todo service, its parameters without names."""
-    settings = ServeSettings(
-        database_url=SecretStr("postgresql://app@localhost/todos"),
-        identity_keys=Keyring({"test": bytes(range(32))}),
-    )
-    app: Any = create_app(settings, cast(Database, None), Metrics())
-    while not isinstance(app, FastAPI):
-        app = app._app
-    served = set()
-    for route in iter_route_contexts(app.routes):
-        assert route.path_format
-        assert route.methods, f"{route.path_format} is a mount or takes every method"
-        served |= {(method, nameless(route.path_format)) for method in route.methods}
-    return served
+    return {(method, nameless(route.path)) for route in declared_routes(api) for method in route.methods or ()}
 
 
 def nameless(path: str) -> str:

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from fastapi.routing import APIRoute
 from psycopg.errors import InsufficientPrivilege
 
 from runtime.problems import ProblemError
@@ -19,8 +18,9 @@ from todos.database.command import Command, Statement
 from todos.database.pool import Database
 from todos.database.user_session import Transaction
 from todos.domain.fields import TodoFields
+from todos.http.declared import declared_routes
 from todos.http.query import list_query
-from todos.http.routes import READ, router
+from todos.http.routes import READ, api
 
 
 async def setting_left_on_the_connection(database: Database) -> tuple[str | None, int]:
@@ -118,8 +118,7 @@ async def test_row_level_security_alone_holds_on_every_route(
         assert answer.status_code < 500
         assert "only hers" not in answer.text
     assert rows_of(superuser, alice.user) == before
-    routes = [route for route in router.routes if isinstance(route, APIRoute)]
-    declared = {(method, route.path) for route in routes for method in route.methods or ()}
+    declared = {(method, route.path) for route in declared_routes(api) for method in route.methods or ()}
     assert {(method, template) for method, template, _ in sent} == declared
 
 

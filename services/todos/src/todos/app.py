@@ -9,8 +9,8 @@ from strict_http.asgi import App
 from todos.database.pool import Database, open_database
 from todos.http.access_log import AccessLogMiddleware
 from todos.http.authentication import AuthenticationMiddleware
-from todos.http.dispatcher import Api
-from todos.http.routes import router
+from todos.http.dispatcher import Dispatcher
+from todos.http.routes import api
 from todos.metrics import Metrics
 from todos.schema.check import open_when_fit
 from todos.settings import ServeSettings
@@ -38,20 +38,5 @@ async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
 
 def create_app(settings: ServeSettings, database: Database, metrics: Metrics) -> App:
     """What listens on the private port."""
-    api = Api(
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-            "operation_spans": False,
-            "auto_configure": False,
-        },
-    )
-    api.state.database = database
-    api.state.slices = Slices()
-    api.include_router(router)
-    return AccessLogMiddleware(AuthenticationMiddleware(api, settings.identity_keys, metrics), metrics)
+    dispatcher = Dispatcher(api, database, Slices())
+    return AccessLogMiddleware(AuthenticationMiddleware(dispatcher, settings.identity_keys, metrics), metrics)

@@ -1,40 +1,37 @@
 """From a request to its handler, past the middlewares and the dependency solver of FastAPI, which have no use here."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Response
-from fastapi.routing import APIRoute, iter_route_contexts
-from starlette.types import ASGIApp
 
 from runtime.problems import ProblemError, render
+from runtime.slices import Slices
 from strict_http.asgi import Receive, Scope, Send, respond
+from todos.database.pool import Database
 from todos.http.authentication import REQUEST_ID, ROUTE
+from todos.http.declared import declared_routes
 from todos.http.request import TodoRequest
 
 type Handler = Callable[[TodoRequest], Awaitable[Response]]
 type Methods = dict[str, Handler]
 
 
-class Api(FastAPI):
-    """Routes are declared as FastAPI has them, and run by a `Dispatcher`."""
-
-    def build_middleware_stack(self) -> ASGIApp:
-        """All of it."""
-        contexts = iter_route_contexts(self.routes)
-        return Dispatcher(route for context in contexts if isinstance(route := context.original_route, APIRoute))
-
-
 class Dispatcher:
-    """Calls a handler with what is `TodoRequest`, and answers what it returns or raises.
+    """Runs the routes declared on a FastAPI: calls the handler of a request, and sends its response or problem.
 
-    What is no `ProblemError` goes on to the caller.
+    Any other exception than a `ProblemError` goes on to the caller.
+
+    Raises:
+        IgnoredFeatureError: where `api` declares more than paths, methods and handlers.
     """
 
-    def __init__(self, routes: Iterable[APIRoute]) -> None:
+    def __init__(self, api: FastAPI, database: Database, slices: Slices) -> None:
+        self._database = database
+        self._slices = slices
         self._fixed: dict[str, Methods] = {}
         self._templates: dict[str, tuple[re.Pattern[str], Methods]] = {}
-        for route in routes:
+        for route in declared_routes(api):
             if route.param_convertors:
                 _, methods = self._templates.setdefault(route.path, (route.path_regex, {}))
             else:
@@ -43,7 +40,7 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            answer = await self._find(scope)(TodoRequest(scope, receive))
+            answer = await self._find(scope)(TodoRequest(scope, receive, self._database, self._slices))
         except ProblemError as problem:
             await respond(send, *render(problem, scope[REQUEST_ID]))
             return

@@ -15,13 +15,13 @@ from todos.store.seen_signatures import remember
 class TodoRequest(Request):
     """A request of a proven caller, and this caller's todos."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, database: Database, slices: Slices) -> None:
         super().__init__(scope, receive)
         self.caller: Caller = scope[CALLER]
         self.raw_query: bytes = scope["query_string"]
         self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self._database: Database = scope["app"].state.database
-        self.slices: Slices = scope["app"].state.slices
+        self._database = database
+        self.slices = slices
 
     @property
     def todo_id(self) -> str:

@@ -1,11 +1,10 @@
 """The routes of the contract, each from its parameters to its answer."""
 
-# ruff: noqa: FAST003 - `TodoRequest` reads the parts of a path
-
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from todos.domain.preconditions import condition, strong_tag, weak_tag
 from todos.http import body, cursor, idempotency, responses
+from todos.http.declared import bare_api
 from todos.http.import_body import read_items
 from todos.http.negotiation import preferred
 from todos.http.query import changes_query, export_query, filter_query, list_query, no_parameters
@@ -21,10 +20,10 @@ IF_MATCH, IF_NONE_MATCH = b"if-match", b"if-none-match"
 READ = ["GET", "HEAD"]
 """HEAD is answered as GET is; the server leaves the body out (RFC 9110 section 9.3.2)."""
 
-router = APIRouter()
+api = bare_api()
 
 
-@router.api_route("/v1/todos", methods=READ)
+@api.api_route("/v1/todos", methods=READ)
 async def list_todos(request: TodoRequest) -> Response:
     query = list_query(request.raw_query, request.caller.user_id)
     if_none_match = condition(request.raw_headers, IF_NONE_MATCH)
@@ -39,7 +38,7 @@ async def list_todos(request: TodoRequest) -> Response:
     return responses.todo_page(page.rows, request.raw_headers, request.caller.request_id, tag, next_query)
 
 
-@router.post("/v1/todos")
+@api.post("/v1/todos")
 async def create_todo(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     keyed = idempotency.keyed_request(request.raw_headers, request.caller.body)
@@ -51,13 +50,13 @@ async def create_todo(request: TodoRequest) -> Response:
     return responses.created(row, request.raw_headers, request.caller.request_id)
 
 
-@router.delete("/v1/todos")
+@api.delete("/v1/todos")
 async def delete_todos(request: TodoRequest) -> Response:
     affected = await bulk_delete.delete_all(request.user_session, filter_query(request.raw_query))
     return responses.json({"affected": affected}, request.caller.request_id)
 
 
-@router.api_route("/v1/todos/{todo_id}", methods=READ)
+@api.api_route("/v1/todos/{todo_id}", methods=READ)
 async def get_todo(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     if_none_match = condition(request.raw_headers, IF_NONE_MATCH)
@@ -66,7 +65,7 @@ async def get_todo(request: TodoRequest) -> Response:
     return unchanged or responses.todo(row, request.raw_headers, request.caller.request_id)
 
 
-@router.put("/v1/todos/{todo_id}")
+@api.put("/v1/todos/{todo_id}")
 async def put_todo(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     fields = body.parse_todo(request.raw_headers, request.caller.body)
@@ -76,7 +75,7 @@ async def put_todo(request: TodoRequest) -> Response:
     return answer(row, request.raw_headers, request.caller.request_id)
 
 
-@router.patch("/v1/todos/{todo_id}")
+@api.patch("/v1/todos/{todo_id}")
 async def patch_todo(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     changes = body.parse_patch(request.raw_headers, request.caller.body)
@@ -85,7 +84,7 @@ async def patch_todo(request: TodoRequest) -> Response:
     return responses.todo(row, request.raw_headers, request.caller.request_id)
 
 
-@router.delete("/v1/todos/{todo_id}")
+@api.delete("/v1/todos/{todo_id}")
 async def delete_todo(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     if_match = condition(request.raw_headers, IF_MATCH)
@@ -93,34 +92,34 @@ async def delete_todo(request: TodoRequest) -> Response:
     return responses.no_content(request.caller.request_id)
 
 
-@router.post("/v1/todos/{todo_id}/restore")
+@api.post("/v1/todos/{todo_id}/restore")
 async def restore_todo(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     row = await request.todos.restore(request.todo_id)
     return responses.todo(row, request.raw_headers, request.caller.request_id)
 
 
-@router.api_route("/v1/changes", methods=READ)
+@api.api_route("/v1/changes", methods=READ)
 async def list_changes(request: TodoRequest) -> Response:
     query = changes_query(request.raw_query, request.caller.user_id)
     page = await read_changes(request.user_session, query)
     return responses.changes(page, request.caller.user_id, request.raw_headers, request.caller.request_id)
 
 
-@router.api_route("/v1/stats", methods=READ)
+@api.api_route("/v1/stats", methods=READ)
 async def get_stats(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     return responses.json(await read_stats(request.user_session), request.caller.request_id)
 
 
-@router.delete("/v1/me")
+@api.delete("/v1/me")
 async def erase_me(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     await erase(request.user_session)
     return responses.no_content(request.caller.request_id)
 
 
-@router.get("/v1/export")
+@api.get("/v1/export")
 async def export_todos(request: TodoRequest) -> Response:
     filters, deleted = export_query(request.raw_query)
     document = _export_document(request)
@@ -129,7 +128,7 @@ async def export_todos(request: TodoRequest) -> Response:
     return responses.streamed(pieces, document.media_type, document.filename, request.caller.request_id)
 
 
-@router.head("/v1/export")
+@api.head("/v1/export")
 async def export_head(request: TodoRequest) -> Response:
     export_query(request.raw_query)
     document = _export_document(request)
@@ -141,7 +140,7 @@ def _export_document(request: TodoRequest) -> export.Format:
     return export.open_format(media_type, responses.base_url(request.raw_headers))
 
 
-@router.post("/v1/import")
+@api.post("/v1/import")
 async def import_todos(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
     items = await request.slices.run(read_items(request.raw_headers, request.caller.body))

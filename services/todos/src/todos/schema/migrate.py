@@ -71,8 +71,8 @@ def migrate(settings: MigrateSettings) -> Iterator[str]:
 def _take_turn(connection: Connection) -> None:
     """Lock for the session, for however long another one migrates.
 
-    TodoRequest for again and again: a statement that waited inside the server would hold a snapshot, for whose end
-    `CREATE INDEX CONCURRENTLY` of the other one waits.
+    The lock is tried again and again: a statement that waited inside the server would hold a snapshot, and
+    `CREATE INDEX CONCURRENTLY` of the other migration waits for the end of that snapshot.
     """
     while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar():
         connection.rollback()
