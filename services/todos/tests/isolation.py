@@ -82,7 +82,7 @@ FILTERS: dict[str, Value] = {
     "tag": ["a"],
     "due_after": _LONG_AGO,
     "due_before": _FAR_AHEAD,
-    "q": "%",
+    "q": "x",
 }
 
 

@@ -9,8 +9,11 @@ from urllib.parse import quote
 import httpx
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from services.todos.tests.serving import Client, Running
+from services.todos.tests.assertions import assert_unavailable
+from services.todos.tests.serving import Client, Running, running
 from todos.domain.fields import PRIORITIES
 from todos.store.list_statements import SORT_FIELDS
 
@@ -201,6 +204,51 @@ async def test_a_search_is_literal_and_without_case(alice: Client) -> None:
     }
     for query, expected in cases.items():
         assert await titles(alice, f"sort=title&q={quote(query, safe='%')}") == expected, query
+
+
+texts = st.text(st.sampled_from("aAbBäÄ€\\%_*.^$()[]{}|+?'\" ="), min_size=1, max_size=60)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(description=texts, data=st.data())
+async def test_a_search_of_any_length_finds_what_stands_there_and_nothing_else(
+    service: Running, description: str, data: st.DataObject
+) -> None:
+    client = service.user()
+    await client.create(title="t", description=description)
+    start = data.draw(st.integers(0, len(description) - 1))
+    part = description[start : start + data.draw(st.integers(1, 60))].swapcase()
+    for wanted in (part, data.draw(texts)):
+        found = await titles(client, f"q={quote(wanted, safe='')}")
+        assert found == (["t"] if wanted.lower() in description.lower() else []), wanted
+
+
+@pytest.mark.parametrize("length", [16, 17, 100])
+async def test_a_search_reads_title_and_description_each_for_itself(alice: Client, length: int) -> None:
+    half = "x" * (length // 2)
+    await alice.create(title=half, description="y" * length)
+    await alice.create(title="whole", description=half + "y" * length)
+    assert await titles(alice, f"q={half}{'y' * (length - len(half))}") == ["whole"]
+    assert await titles(alice, f"q={'y' * length}&sort=title") == ["whole", half]
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("GET", "/v1/todos?q=x"), ("GET", "/v1/export?q=x"), ("DELETE", "/v1/todos?q=x&completed=false")],
+)
+async def test_a_search_has_less_time_than_other_statements(
+    database_url: str, superuser: psycopg.Connection, method: str, target: str
+) -> None:
+    async with running(database_url, statement_timeout=60, search_timeout=0.1) as service:
+        alice = service.user()
+        await alice.create()
+        with superuser.transaction():
+            superuser.execute("LOCK TABLE todo")
+            listing = asyncio.create_task(alice.get("/v1/todos"))
+            answer = await alice.send(method, target)
+            assert_unavailable(answer, "database_timeout")
+            assert not listing.done()
+        assert (await listing).status_code == 200
 
 
 async def test_deleted_todos_page_and_sort_as_live_ones_do(alice: Client) -> None:

@@ -45,9 +45,9 @@ def test_without_parameters_the_newest_fifty_live_todos_are_meant() -> None:
         ("tag=%F0%9F%98%80", "tag", ["\U0001f600"]),
         ("due_after=2026-03-01", "due_after", datetime(2026, 3, 1, tzinfo=UTC)),
         ("due_before=2026-03-01T00:00:00%2B02:00", "due_before", datetime(2026, 2, 28, 22, tzinfo=UTC)),
-        ("q=50%25_%5C", "q", "%50\\%\\_\\\\%"),
-        ("q=%20", "q", "% %"),
-        ("q=" + "x" * 100, "q", "%" + "x" * 100 + "%"),
+        ("q=50%25_%5C", "q", "50%_\\"),
+        ("q=%20", "q", " "),
+        ("q=" + "x" * 100, "q", "x" * 100),
     ],
 )
 def test_filters_become_values(query: str, name: str, value: Any) -> None:

@@ -74,7 +74,9 @@ def world(database: EmptyDatabase) -> Iterator[World]:
         psycopg.connect(database.superuser_url, autocommit=True) as superuser,
     ):
         stack = AsyncExitStack()
-        opened = runner.run(stack.enter_async_context(open_database(url, pool_size=1, statement_seconds=5)))
+        opened = runner.run(
+            stack.enter_async_context(open_database(url, pool_size=1, statement_seconds=5, search_seconds=5))
+        )
         runner.run(open_when_fit(opened, url))
         purging = PurgeSettings(maintenance_database_url=SecretStr(database.maintenance_url))
         yield World(runner, opened, superuser, purging)

@@ -21,7 +21,10 @@ async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
     """The service with its pool, which connects once `background` has found the database fit."""
     metrics = Metrics()
     async with open_database(
-        settings.database_url, pool_size=settings.pool_size, statement_seconds=settings.statement_timeout
+        settings.database_url,
+        pool_size=settings.pool_size,
+        statement_seconds=settings.statement_timeout,
+        search_seconds=settings.search_timeout,
     ) as database:
         metrics.watch(database)
 

@@ -54,6 +54,8 @@ class ServeSettings(ListenSettings, DatabaseSettings):
         Keyring, NoDecode, BeforeValidator(_keyring), named_entries(parse_key), Field(examples=["k1:…,k2:…"])
     ]
     """The keys shared with the gateway, as `id:key` with at least 32 bytes in base64url; any of them verifies."""
+    search_timeout: Annotated[float, Field(ge=0.1, le=60)] = 2
+    """Seconds that one statement with `q` may take, which reads every todo of a user; `statement_timeout`, if less."""
     pool_size: Annotated[int, Field(ge=1, le=1000)] = 10
     """Database connections at most."""
 

@@ -41,7 +41,8 @@ OF_USERS = "of_users"
 FUNCTIONS = frozenset(
     {
         *("clock_timestamp", "coalesce", "count", "greatest", "json_agg", "json_build_array", "jsonb_to_recordset"),
-        *("now", "nullif", "replace", "row_number", "row_to_json", "timezone", "to_char", "unnest"),
+        *("length", "lower", "now", "nullif", "regexp_like", "replace", "row_number", "row_to_json", "strpos"),
+        *("timezone", "to_char", "unnest"),
     }
 )
 """Functions that read nothing but their arguments."""

@@ -26,11 +26,14 @@ class Database:
     pool: AsyncConnectionPool[PipelinedConnection]
     url: SecretStr
     statement_seconds: float
+    search_seconds: float
     fit: bool = False
 
 
 @asynccontextmanager
-async def open_database(url: SecretStr, *, pool_size: int, statement_seconds: float) -> AsyncIterator[Database]:
+async def open_database(
+    url: SecretStr, *, pool_size: int, statement_seconds: float, search_seconds: float
+) -> AsyncIterator[Database]:
     """The pool, which connects once it is opened; it is closed at the end."""
     pool = AsyncConnectionPool(
         url.get_secret_value(),
@@ -44,7 +47,7 @@ async def open_database(url: SecretStr, *, pool_size: int, statement_seconds: fl
         kwargs=connection_options(statement_seconds),
     )
     try:
-        yield Database(pool, url, statement_seconds)
+        yield Database(pool, url, statement_seconds, search_seconds)
     finally:
         await pool.close()
 

@@ -100,13 +100,21 @@ type Work[Result] = Callable[[Transaction], Awaitable[Result]]
 class UserSession:
     """One user's way to the database, and to nobody else's rows."""
 
-    def __init__(self, database: Database, user_id: str, once: Callable[[], Runnable]) -> None:
+    def __init__(
+        self, database: Database, user_id: str, once: Callable[[], Runnable], statement_seconds: float | None = None
+    ) -> None:
         """`once` makes the command that each write begins with, and that fails where the request came before."""
         self._database = database
         self._user_id = user_id
         self._once = once
-        self._statement_timeout = str(int(database.statement_seconds * 1000))
-        self._seconds = database.statement_seconds + GRACE_SECONDS
+        seconds = statement_seconds or database.statement_seconds
+        self._statement_timeout = str(int(seconds * 1000))
+        self._seconds = seconds + GRACE_SECONDS
+
+    def searching(self) -> "UserSession":
+        """The same user's way, on which a statement may take as long as a search."""
+        seconds = min(self._database.search_seconds, self._database.statement_seconds)
+        return UserSession(self._database, self._user_id, self._once, seconds)
 
     async def read[Row](self, command: Command[Row]) -> Sequence[Row]:
         """Run one statement that changes nothing; once more, where the connection broke under it.

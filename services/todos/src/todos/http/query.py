@@ -14,7 +14,7 @@ from todos.domain.fields import PRIORITIES, RANKS, has_control_characters
 from todos.http import cursor, sync_token
 from todos.store.changes import ChangesQuery, sync_reset
 from todos.store.list_query import Filters, ListQuery
-from todos.store.list_statements import SORT_FIELDS, Filter, Shape, Sort, like_pattern
+from todos.store.list_statements import SORT_FIELDS, Filter, Shape, Sort
 from todos.store.sync_position import BEGINNING, SyncPosition
 
 MAX_LIMIT = 200
@@ -206,7 +206,7 @@ def _moment(text: str) -> datetime:
 def _search(text: str) -> str:
     if not 1 <= len(text) <= MAX_Q or has_control_characters(text):
         raise ValueError("is not 1 to 100 characters without control characters")
-    return like_pattern(text)
+    return text
 
 
 def _sort(text: str) -> Sort:

@@ -15,7 +15,7 @@ from todos.database.user_session import UserSession
 from todos.portability.csv_export import Sheet
 from todos.portability.ical_export import Calendar
 from todos.portability.json_export import TodoList
-from todos.store.list_query import Filters
+from todos.store.list_query import Filters, session_for
 from todos.store.list_statements import Shape, Sort, batch_statement
 from todos.store.statements import TodoRow
 
@@ -54,10 +54,11 @@ async def batches(scope: UserSession, filters: Filters, *, deleted: bool) -> Asy
     Raises:
         ProblemError: `database_unavailable`.
     """
+    session = session_for(scope, filters.names)
     shape = Shape(Sort("created_at", descending=False), filters.names, deleted, after_cursor=False)
     values: dict[str, Value] = {**filters.values, "limit": BATCH}
     while True:
-        listed = await scope.read(Command(batch_statement(shape), values))
+        listed = await session.read(Command(batch_statement(shape), values))
         rows = [row.todo for row in listed if row.todo is not None]
         yield rows
         if len(rows) < BATCH:

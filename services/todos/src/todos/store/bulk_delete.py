@@ -9,7 +9,7 @@ from todos.database.command import Command, Statement, compiled
 from todos.database.user_session import Transaction, UserSession
 from todos.schema.models import Todo
 from todos.store import statements
-from todos.store.list_query import Filters
+from todos.store.list_query import Filters, session_for
 from todos.store.list_statements import Filter, filter_conditions
 from todos.store.sequence import next_numbers
 
@@ -21,7 +21,7 @@ async def delete_all(scope: UserSession, filters: Filters) -> int:
     async def work(transaction: Transaction) -> None:
         await transaction.commit(Command(statements.lock_state), delete)
 
-    await scope.write(work)
+    await session_for(scope, filters.names).write(work)
     return delete.rows[0]
 
 

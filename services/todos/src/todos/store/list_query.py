@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from todos.database.command import Value
+from todos.database.user_session import UserSession
 from todos.store.list_statements import Filter, Shape
 
 
@@ -12,6 +13,11 @@ class Filters:
 
     names: frozenset[Filter]
     values: dict[str, Value]
+
+
+def session_for(session: UserSession, filters: frozenset[Filter]) -> UserSession:
+    """The session in whose time a statement with these filters has to end."""
+    return session.searching() if "q" in filters else session
 
 
 @dataclass(frozen=True, slots=True)

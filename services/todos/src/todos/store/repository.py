@@ -19,7 +19,7 @@ from todos.schema.limits import QUOTA
 from todos.store import statements, successor
 from todos.store.idempotency import IdempotentRequest, mismatch
 from todos.store.json_columns import ShownRow
-from todos.store.list_query import ListQuery
+from todos.store.list_query import ListQuery, session_for
 from todos.store.list_statements import ListedRow, list_statement
 from todos.store.statements import KnownRow, StateRow, TodoRow
 
@@ -40,7 +40,8 @@ class TodoRepository:
         self._session = session
 
     async def page(self, query: ListQuery) -> Page:
-        listed = await self._session.read(Command(list_statement(query.shape), query.values))
+        session = session_for(self._session, query.shape.filters)
+        listed = await session.read(Command(list_statement(query.shape), query.values))
         found = [row for row in listed if row.todo is not None]
         shown = found[: query.limit]
         return Page(
