@@ -4,9 +4,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-CLIENT_SET = (
-    *("id", "title", "description", "completed", "priority", "tags", "due_date", "timezone", "recurrence", "order"),
-)
+from todos.domain.fields import TodoFields
+
+CLIENT_SET = ("id", *TodoFields.model_fields)
 
 
 def kept(todos: list[dict[str, Any]]) -> list[dict[str, Any]]:

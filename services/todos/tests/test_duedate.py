@@ -27,7 +27,7 @@ def test_every_date_time_with_offset_is_read_as_that_moment(local: datetime, off
     assert isinstance(found, datetime)
     assert found == moment
     assert found.tzinfo is UTC
-    assert due_date.parse(due_date.utc_text(found)) == found
+    assert due_date.parse(due_date.rfc3339(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_every_date_time_with_offset_is_read_as_that_moment(local: datetime, off
 def test_a_moment_is_written_in_utc_with_a_fraction_only_where_there_is_one(given_text: str, written: str) -> None:
     found = due_date.parse(given_text)
     assert isinstance(found, datetime)
-    assert due_date.utc_text(found) == written
+    assert due_date.rfc3339(found) == written
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
+from services.todos.tests.assertions import assert_problem
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, running
 
@@ -230,6 +231,28 @@ async def test_a_rule_that_does_not_go_with_its_due_date_is_refused(
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0]["pointer"] == "/recurrence"
     assert detail in answer.json()["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes", "pointer"),
+    [
+        ({"due_date": "0001-01-01"}, {"timezone": "Asia/Tokyo"}, "/due_date"),
+        (
+            {"due_date": "2026-01-01", "recurrence": "FREQ=DAILY;UNTIL=20990101"},
+            {"due_date": "2026-01-01T00:00:00Z"},
+            "/recurrence",
+        ),
+        ({"due_date": "2026-01-01"}, {"due_date": None}, "/recurrence"),
+    ],
+)
+async def test_completing_with_a_change_that_does_not_go_with_the_rest_is_refused(
+    alice: Client, fields: dict[str, Any], changes: dict[str, Any], pointer: str
+) -> None:
+    todo = await alice.create(**{"recurrence": "FREQ=DAILY", **fields})
+    answer = await alice.send("PATCH", f"/v1/todos/{todo['id']}", json_body={"completed": True, **changes})
+    assert_problem(answer, 422, "invalid")
+    assert answer.json()["errors"][0]["pointer"] == pointer
+    assert await count(alice) == 1
 
 
 async def test_a_recurring_todo_cannot_lose_its_due_date_alone(alice: Client) -> None:

@@ -68,6 +68,6 @@ def resolve(due: date | datetime | None, timezone: str) -> tuple[date | None, da
         raise ValueError("lies outside of the years 1 to 9999 in UTC") from None
 
 
-def utc_text(moment: datetime) -> str:
-    """RFC 3339 with `Z`, of a datetime in UTC; microseconds only where there are some."""
-    return moment.replace(tzinfo=None).isoformat() + "Z"
+def rfc3339(value: date | datetime) -> str:
+    """A full-date, or a date-time with `Z` of a datetime in UTC, with microseconds only where there are some."""
+    return value.replace(tzinfo=None).isoformat() + "Z" if isinstance(value, datetime) else value.isoformat()

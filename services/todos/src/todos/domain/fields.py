@@ -19,7 +19,9 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 MAX_TAGS = 20
 INT32 = range(-(2**31), 2**31)
-SERVER_SET = frozenset({"id", "url", "completed_at", "created_at", "updated_at", "deleted_at", "next_id", "version"})
+STAMPS = ("completed_at", "created_at", "updated_at", "deleted_at", "next_id", "version")
+"""What the server adds to the fields of a client, in the contract's order."""
+SERVER_SET = frozenset({"id", "url", *STAMPS})
 """Accepted in a body and ignored, so that what was read can be written back."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -19,7 +19,8 @@ from todos.http.body import (
     require_media_type,
 )
 from todos.schema.limits import QUOTA
-from todos.store.repository import column_values, quota_used_up
+from todos.store.columns import column_values
+from todos.store.repository import quota_used_up
 
 
 def read_items(headers: Headers, body: bytes) -> Generator[None, None, list[dict[str, Value]]]:

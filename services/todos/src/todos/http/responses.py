@@ -11,8 +11,8 @@ from todos.http import sync_token
 from todos.store.changes import Changes
 from todos.store.idempotency import kept_answer
 from todos.store.json_columns import ShownRow
-from todos.store.statements import KnownRow, TodoRow
-from todos.store.todo_json import encode, todo_document
+from todos.store.statements import KnownRow
+from todos.store.todo_json import encode
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ADDRESS = frozenset({b"host", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto"})
@@ -58,11 +58,6 @@ def todo(row: ShownRow, headers: Headers, request_id: str) -> Response:
 def created(row: ShownRow, headers: Headers, request_id: str) -> Response:
     """201 with a todo and where it is."""
     return _created(row.id, row.version, _shown(row, base_url(headers)), request_id)
-
-
-def draft(row: TodoRow, headers: Headers) -> str:
-    """What `created_once` answers with later; the row's version and times do not count."""
-    return encode(todo_document(row, base_url(headers)))
 
 
 def created_once(known: KnownRow, request_id: str) -> Response:

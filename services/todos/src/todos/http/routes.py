@@ -44,7 +44,7 @@ async def create_todo(request: TodoRequest) -> Response:
     keyed = idempotency.keyed_request(request.raw_headers, request.caller.body)
     fields = body.parse_todo(request.raw_headers, request.caller.body)
     if keyed:
-        known = await request.todos.create_once(fields, keyed, lambda row: responses.draft(row, request.raw_headers))
+        known = await request.todos.create_once(fields, keyed, responses.base_url(request.raw_headers))
         return responses.created_once(known, request.caller.request_id)
     row = await request.todos.create(fields)
     return responses.created(row, request.raw_headers, request.caller.request_id)

@@ -4,12 +4,11 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date
 
-from todos.domain.due_date import utc_text
-from todos.domain.fields import PRIORITIES, TodoFields
-from todos.store.statements import TodoRow
-from todos.store.todo_json import due_text
+from todos.domain.due_date import rfc3339
+from todos.domain.fields import TodoFields
+from todos.store.columns import TodoRow
 
 COLUMNS = (*TodoFields.model_fields, "id", "completed_at", "created_at", "updated_at")
 
@@ -39,25 +38,24 @@ def safe(text: str) -> str:
 
 
 def _cells(row: TodoRow) -> list[str]:
-    return [
-        safe(row.title),
-        safe(row.description),
-        "true" if row.completed else "false",
-        PRIORITIES[row.priority],
-        safe(",".join(row.tags)),
-        due_text(row) or "",
-        row.timezone,
-        row.recurrence or "",
-        str(row.order),
-        row.id,
-        _time(row.completed_at),
-        _time(row.created_at),
-        _time(row.updated_at),
-    ]
+    values = {**row._asdict(), **dict(row.fields)}
+    return [_cell(values[name]) for name in COLUMNS]
 
 
-def _time(moment: datetime | None) -> str:
-    return utc_text(moment) if moment else ""
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case date():
+            return rfc3339(value)
+        case list():
+            return safe(",".join(value))
+        case _:
+            return safe(str(value))
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> bytes:

@@ -15,9 +15,9 @@ from todos.database.user_session import UserSession
 from todos.portability.csv_export import Sheet
 from todos.portability.ical_export import Calendar
 from todos.portability.json_export import TodoList
+from todos.store.columns import TodoRow
 from todos.store.list_query import Filters, session_for
 from todos.store.list_statements import Shape, Sort, batch_statement
-from todos.store.statements import TodoRow
 
 BATCH = 100
 

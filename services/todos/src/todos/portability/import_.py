@@ -6,15 +6,11 @@ a recurring todo that comes in as done has no successor made.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    ARRAY,
     Boolean,
-    Date,
     Integer,
-    SmallInteger,
     Text,
     Uuid,
     and_,
@@ -29,32 +25,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeEngine
 from sqlmodel import col
 
 from todos.database.command import Command, Statement, Value, compiled
 from todos.database.user_session import Transaction, UserSession
-from todos.domain import due_date
+from todos.domain.due_date import rfc3339
 from todos.schema.limits import QUOTA
-from todos.schema.models import Timestamp, Todo
+from todos.schema.models import Todo
 from todos.store import statements
+from todos.store.columns import PARAMETERS
 from todos.store.repository import locked, quota_used_up
 from todos.store.sequence import next_numbers
 
 _TRUE = literal_column("true", Boolean)
-_KINDS: dict[str, Any] = {
-    "position": Integer,
-    "id": Uuid,
-    "title": Text,
-    "description": Text,
-    "completed": Boolean,
-    "priority": SmallInteger,
-    "tags": ARRAY(Text),
-    "due_on": Date,
-    "due_at": Timestamp,
-    "timezone": Text,
-    "recurrence": Text,
-    "order": Integer,
-}
+_IMPORTED: dict[str, TypeEngine[Any]] = {"id": Uuid(), **{name: value.type for name, value in PARAMETERS.items()}}
 
 
 class Imported(NamedTuple):
@@ -78,7 +63,7 @@ async def put_all(scope: UserSession, items: Sequence[Mapping[str, Value]]) -> I
         ProblemError: `quota`, the user would hold too many; `database_unavailable`.
     """
     placed = [{**item, "position": position} for position, item in enumerate(items, 1)]
-    text = json.dumps(placed, default=_text, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(placed, default=rfc3339, ensure_ascii=False, separators=(",", ":"))
 
     async def work(transaction: Transaction) -> Imported:
         write = Command(put_all_statement, {"items": text})
@@ -94,15 +79,11 @@ async def put_all(scope: UserSession, items: Sequence[Mapping[str, Value]]) -> I
     return await scope.write(work)
 
 
-def _text(value: date | datetime) -> str:
-    return due_date.utc_text(value.astimezone(UTC)) if isinstance(value, datetime) else value.isoformat()
-
-
 def _put_all() -> Statement[_ImportRow]:
     """The user's state is locked by a statement before, so that the one snapshot of this one is the latest."""
     given = (
         func.jsonb_to_recordset(cast(bindparam("items", type_=Text), JSONB))
-        .table_valued(*(column(name, kind) for name, kind in _KINDS.items()))
+        .table_valued(column("position", Integer), *(column(name, kind) for name, kind in _IMPORTED.items()))
         .render_derived(name="given", with_types=True)
     )
     item = select(*given.c).cte("item")
@@ -119,7 +100,7 @@ def _put_all() -> Statement[_ImportRow]:
     age = (total - item.c.position) * literal_column("interval '1 microsecond'")
     row: dict[str, ColumnElement[Any]] = {
         "user_id": bindparam("user_id", type_=Text),
-        **{name: item.c[name] for name in _KINDS if name != "position"},
+        **{name: item.c[name] for name in _IMPORTED},
         "completed_at": case((item.c.completed, state.c.at), else_=null()),
         "created_at": state.c.at - age,
         "updated_at": state.c.at,
@@ -134,7 +115,7 @@ def _put_all() -> Statement[_ImportRow]:
         new.on_conflict_do_update(
             index_elements=["user_id", "id"],
             set_={
-                **{name: new.excluded[name] for name in _KINDS if name not in ("position", "id")},
+                **{name: new.excluded[name] for name in PARAMETERS},
                 "completed_at": case(
                     (new.excluded.completed, func.coalesce(col(Todo.completed_at), new.excluded.completed_at)),
                     else_=null(),

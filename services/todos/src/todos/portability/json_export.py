@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from todos.store.statements import TodoRow
+from todos.store.columns import TodoRow
 from todos.store.todo_json import encode, todo_document
 
 

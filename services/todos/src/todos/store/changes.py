@@ -12,7 +12,8 @@ from todos.database.command import Command, Statement, compiled
 from todos.database.user_session import UserSession
 from todos.schema.models import Todo, UserState
 from todos.store import statements
-from todos.store.json_columns import ShownRow, shown, todo_table
+from todos.store.columns import todo_table
+from todos.store.json_columns import ShownRow, shown
 from todos.store.sequence import state_of_user
 from todos.store.sync_position import SyncPosition
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from runtime.problems import ProblemError
-from todos.domain.due_date import utc_text
+from todos.domain.due_date import rfc3339
 from todos.store.statements import KnownRow
 
 
@@ -24,6 +24,6 @@ def mismatch() -> ProblemError:
 def kept_answer(known: KnownRow) -> dict[str, object]:
     """The todo as it was created, from what was kept before the database gave it a version and times."""
     document: dict[str, object] = json.loads(known.answer)
-    at = utc_text(known.created_at)
+    at = rfc3339(known.created_at)
     stamps = {"completed_at": at if document["completed"] else None, "created_at": at, "updated_at": at}
     return {**document, **stamps, "version": known.version}

@@ -34,8 +34,8 @@ from sqlmodel import col
 from todos.database.command import Statement, compiled
 from todos.schema.models import Timestamp, Todo, UserState
 from todos.store import statements
-from todos.store.json_columns import ShownRow, shown, todo_table, utc
-from todos.store.statements import TodoRow
+from todos.store.columns import TODO_ROW, TodoRow, todo_row, todo_table, utc
+from todos.store.json_columns import ShownRow, shown
 
 SortField = Literal["created_at", "updated_at", "due_date", "priority", "title", "order"]
 SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)
@@ -145,7 +145,7 @@ def list_statement(shape: Shape) -> Statement[ListedRow[ShownRow]]:
 @lru_cache(maxsize=1024)
 def batch_statement(shape: Shape) -> Statement[ListedRow[TodoRow]]:
     """As `list_statement`, to be written in some other form."""
-    return _listing(shape, statements.COLUMNS, TodoRow)
+    return _listing(shape, TODO_ROW, todo_row)
 
 
 def _listing[Row](

@@ -1,27 +1,27 @@
 """What can be done with one user's todos."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from psycopg.errors import SerializationFailure
 
 from runtime.identifiers import new_uuid
-from runtime.problems import Fault, ProblemError
-from todos.database.command import Command, Value
+from runtime.problems import ProblemError
+from todos.database.command import Command, Runnable, Value
 from todos.database.user_session import Transaction, UserSession
-from todos.domain import due_date, recurrence_rule
-from todos.domain.faults import invalid_body
-from todos.domain.fields import PRIORITIES, RANKS, TodoFields
+from todos.domain.fields import TodoFields
 from todos.domain.preconditions import Condition, precondition_failed, strong_tag
+from todos.domain.successor import successor
 from todos.schema.limits import QUOTA
-from todos.store import statements, successor
+from todos.store import statements
+from todos.store.columns import TodoRow, column_values
 from todos.store.idempotency import IdempotentRequest, mismatch
 from todos.store.json_columns import ShownRow
 from todos.store.list_query import ListQuery, session_for
 from todos.store.list_statements import ListedRow, list_statement
-from todos.store.statements import KnownRow, StateRow, TodoRow
+from todos.store.statements import KnownRow, StateRow
+from todos.store.todo_json import draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +69,17 @@ class TodoRepository:
 
         return await self._session.write(work)
 
-    async def create_once(
-        self, fields: TodoFields, request: IdempotentRequest, draw: Callable[[TodoRow], str]
-    ) -> KnownRow:
+    async def create_once(self, fields: TodoFields, request: IdempotentRequest, base: str) -> KnownRow:
         """Create, or find what was created under the same key; one at a time, as each writer of a user is.
 
-        `draw` makes the answer to keep, without what the database gives: version and times.
+        `base` is where the caller found this API, for the answer to keep.
 
         Raises `idempotency_mismatch`, `quota`.
         """
-        values = {"id": new_uuid(), **column_values(fields)}
-        kept: dict[str, Value] = {"key": request.key, "digest": request.digest, "answer": draw(_draft(values))}
-        once = Command(statements.create_once, {**values, **kept})
+        todo_id = new_uuid()
+        answer = draft(todo_id, fields, base)
+        kept: dict[str, Value] = {"key": request.key, "digest": request.digest, "answer": answer}
+        once = Command(statements.create_once, {"id": todo_id, **column_values(fields), **kept})
 
         async def work(transaction: Transaction) -> None:
             state = Command(statements.lock_state)
@@ -101,7 +100,7 @@ class TodoRepository:
 
         Raises `deleted`, `precondition_failed`, `quota`.
         """
-        values = {"id": todo_id, **column_values(fields)}
+        create = Command(statements.create, {"id": todo_id, **column_values(fields)})
 
         async def work(transaction: Transaction) -> tuple[ShownRow, bool]:
             state, found = Command(statements.lock_state), Command(statements.find, {"id": todo_id})
@@ -118,8 +117,7 @@ class TodoRepository:
             elif live_count >= QUOTA:
                 raise quota_used_up()
             if found.rows:
-                return await _replace(transaction, found.rows[0], values), False
-            create = Command(statements.create, values)
+                return await _replace(transaction, found.rows[0], fields), False
             await transaction.commit(create)
             return create.rows[0], True
 
@@ -134,8 +132,8 @@ class TodoRepository:
             if not found.rows or found.rows[0].deleted_at is not None:
                 raise not_found()
             _check(found.rows[0].version, if_match, None)
-            fields = _fields(found.rows[0]).model_copy(update=changes)
-            return await _replace(transaction, found.rows[0], {"id": todo_id, **column_values(fields)})
+            fields = found.rows[0].fields.model_copy(update=changes)
+            return await _replace(transaction, found.rows[0], fields)
 
         return await self._session.write(work)
 
@@ -173,13 +171,17 @@ class TodoRepository:
         return found.rows[0]
 
 
-async def _replace(transaction: Transaction, found: TodoRow, values: Mapping[str, Value]) -> ShownRow:
+async def _replace(transaction: Transaction, found: TodoRow, fields: TodoFields) -> ShownRow:
     """Write the whole todo, and with it the one that follows, where this completes a recurring one."""
-    following = successor.successor(found, values, datetime.now(UTC))
-    next_id = following["id"] if following else None
-    replace = Command(statements.replace, {**values, "next_id": next_id})
-    succeed = [Command(statements.succeed, following)] if following else []
-    await transaction.commit(replace, *succeed)
+    values = column_values(fields)  # first: only fields that go together can have a successor
+    following = None if found.next_id else successor(found.fields, found.due_wall, fields, datetime.now(UTC))
+    next_id = new_uuid() if following else None
+    replace = Command(statements.replace, {"id": found.id, **values, "next_id": next_id})
+    commands: list[Runnable] = [replace]
+    if following:
+        next_values = {"id": next_id, **column_values(following.fields), "due_wall": following.wall}
+        commands.append(Command(statements.succeed, next_values))
+    await transaction.commit(*commands)
     return replace.rows[0]
 
 
@@ -208,54 +210,3 @@ def _check(version: int, if_match: Condition | None, if_none_match: Condition | 
     tag = strong_tag(version)
     if (if_match and not if_match.holds_strongly(tag)) or (if_none_match and if_none_match.holds_weakly(tag)):
         raise precondition_failed(version)
-
-
-def column_values(fields: TodoFields) -> dict[str, Value]:
-    """The columns of what a client sets.
-
-    Raises:
-        ProblemError: `invalid`, fields do not go together.
-    """
-    try:
-        due_on, due_at = due_date.resolve(fields.due_date, fields.timezone)
-    except ValueError as error:
-        raise invalid_body([Fault(pointer="/due_date", detail=str(error))]) from None
-    if fields.recurrence is not None:
-        try:
-            recurrence_rule.parse(fields.recurrence).check_due(fields.due_date)
-        except ValueError as error:
-            raise invalid_body([Fault(pointer="/recurrence", detail=str(error))]) from None
-    return {
-        "title": fields.title,
-        "description": fields.description,
-        "completed": fields.completed,
-        "priority": RANKS[fields.priority],
-        "tags": fields.tags,
-        "due_on": due_on,
-        "due_at": due_at,
-        "timezone": fields.timezone,
-        "recurrence": fields.recurrence,
-        "order": fields.order,
-    }
-
-
-def _draft(values: Mapping[str, Value]) -> TodoRow:
-    """The row that will be, but for what the database gives."""
-    stamps = {"created_at": datetime.fromtimestamp(0, UTC), "updated_at": datetime.fromtimestamp(0, UTC), "version": 0}
-    columns: dict[str, Any] = {**dict.fromkeys(TodoRow._fields), **values, **stamps}
-    return TodoRow(**columns)
-
-
-def _fields(row: TodoRow) -> TodoFields:
-    moment = row.due_at.replace(tzinfo=UTC) if row.due_at else None
-    return TodoFields.model_construct(
-        title=row.title,
-        description=row.description,
-        completed=row.completed,
-        priority=PRIORITIES[row.priority],
-        tags=row.tags,
-        due_date=row.due_on or moment,
-        timezone=row.timezone,
-        recurrence=row.recurrence,
-        order=row.order,
-    )

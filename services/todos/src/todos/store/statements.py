@@ -1,7 +1,7 @@
 """Every statement on users' data, compiled once. Each binds `user_id`: the first wall between users."""
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -9,14 +9,11 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     Boolean,
-    Date,
     DateTime,
     Insert,
-    Integer,
     Interval,
     Label,
     LargeBinary,
-    SmallInteger,
     SQLColumnExpression,
     Text,
     Update,
@@ -25,7 +22,6 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
-    cast,
     func,
     literal_column,
     null,
@@ -39,33 +35,10 @@ from sqlmodel import col
 
 from todos.database.command import Statement, compiled, nothing
 from todos.schema.limits import IDEMPOTENCY_HOURS, QUOTA
-from todos.schema.models import Idempotency, Timestamp, Todo, UserState
-from todos.store.json_columns import ShownRow, shown, todo_table, utc
+from todos.schema.models import Idempotency, Todo, UserState
+from todos.store.columns import PARAMETERS, TODO_ROW, TodoRow, todo_row, todo_table, utc
+from todos.store.json_columns import ShownRow, shown
 from todos.store.sequence import FIRST_NUMBER, ONE, next_numbers, state_of_user
-
-
-class TodoRow(NamedTuple):
-    """A row of `todo` as every statement here returns it; times are in UTC, without saying so."""
-
-    id: str
-    title: str
-    description: str
-    completed: bool
-    priority: int
-    tags: list[str]
-    due_on: date | None
-    due_at: datetime | None
-    timezone: str
-    recurrence: str | None
-    order: int
-    completed_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
-    deleted_at: datetime | None
-    next_id: str | None
-    version: int
-    due_wall: datetime | None
-    """Local, and never shown."""
 
 
 class StateRow(NamedTuple):
@@ -100,27 +73,6 @@ def numbered(columns: Iterable[SQLColumnExpression[object]]) -> list[Label[Any]]
     return [column.label(f"c{number}") for number, column in enumerate(columns)]
 
 
-COLUMNS: tuple[SQLColumnExpression[object], ...] = (
-    cast(col(Todo.id), Text),
-    col(Todo.title),
-    col(Todo.description),
-    col(Todo.completed),
-    col(Todo.priority),
-    col(Todo.tags),
-    col(Todo.due_on),
-    utc(col(Todo.due_at)),
-    col(Todo.timezone),
-    col(Todo.recurrence),
-    col(Todo.order),
-    utc(col(Todo.completed_at)),
-    utc(col(Todo.created_at)),
-    utc(col(Todo.updated_at)),
-    utc(col(Todo.deleted_at)),
-    cast(col(Todo.next_id), Text),
-    col(Todo.version),
-    col(Todo.due_wall),
-)
-
 of_user = col(Todo.user_id) == bindparam("user_id", type_=Text)
 _this_todo = col(Todo.id) == bindparam("id", type_=Uuid)
 _live = col(Todo.deleted_at).is_(None)
@@ -128,23 +80,9 @@ _live = col(Todo.deleted_at).is_(None)
 record_of_user = col(Idempotency.user_id) == bindparam("user_id", type_=Text)
 _below_quota = col(UserState.live_count) < literal_column(str(QUOTA))
 
-_CLIENT_SET: dict[str, ColumnElement[Any]] = {
-    "title": bindparam("title", type_=Text),
-    "description": bindparam("description", type_=Text),
-    "completed": bindparam("completed", type_=Boolean),
-    "priority": bindparam("priority", type_=SmallInteger),
-    "tags": bindparam("tags", type_=ARRAY(Text)),
-    "due_on": bindparam("due_on", type_=Date),
-    "due_at": bindparam("due_at", type_=Timestamp),
-    "timezone": bindparam("timezone", type_=Text),
-    "recurrence": bindparam("recurrence", type_=Text),
-    "order": bindparam("order", type_=Integer),
-}
-_INTERNAL: dict[str, ColumnElement[Any]] = {"due_wall": bindparam("due_wall", type_=DateTime)}
-
 
 def _find() -> Statement[TodoRow]:
-    return compiled(select(*COLUMNS).where(of_user, _this_todo), TodoRow)
+    return compiled(select(*TODO_ROW).where(of_user, _this_todo), todo_row)
 
 
 def _show() -> Statement[ShownRow]:
@@ -195,16 +133,16 @@ def _showing(change: Insert | Update) -> Statement[ShownRow]:
     return compiled(select(*shown(changed)), ShownRow)
 
 
-def _insert_todo(state: CTE, *internal: str) -> Insert:
+def _insert_todo(state: CTE, **internal: ColumnElement[Any]) -> Insert:
     row: dict[str, ColumnElement[Any]] = {
         "user_id": bindparam("user_id", type_=Text),
         "id": bindparam("id", type_=Uuid),
-        **_CLIENT_SET,
-        "completed_at": case((_CLIENT_SET["completed"], state.c.at), else_=null()),
+        **PARAMETERS,
+        "completed_at": case((PARAMETERS["completed"], state.c.at), else_=null()),
         "created_at": state.c.at,
         "updated_at": state.c.at,
         "version": state.c.seq,
-        **{name: _INTERNAL[name] for name in internal},
+        **internal,
     }
     return insert(Todo).from_select(list(row), select(*(value.label(name) for name, value in row.items())))
 
@@ -267,21 +205,21 @@ def _restore() -> Statement[None]:
 def _succeed() -> Statement[None]:
     """As `_create`, for a user whose state is locked before, and whatever the quota is."""
     state = next_numbers(live=ONE)
-    return compiled(_insert_todo(state, "due_wall"), nothing)
+    return compiled(_insert_todo(state, due_wall=bindparam("due_wall", type_=DateTime)), nothing)
 
 
 def _replace() -> Statement[ShownRow]:
     """Takes the next number and writes every field that a client sets; the user's state is locked before."""
     state = next_numbers()
-    completed_at = case((_CLIENT_SET["completed"], func.coalesce(col(Todo.completed_at), state.c.at)), else_=null())
+    completed_at = case((PARAMETERS["completed"], func.coalesce(col(Todo.completed_at), state.c.at)), else_=null())
     is_due_as_before = and_(
-        col(Todo.due_at).is_not_distinct_from(_CLIENT_SET["due_at"]), col(Todo.timezone) == _CLIENT_SET["timezone"]
+        col(Todo.due_at).is_not_distinct_from(PARAMETERS["due_at"]), col(Todo.timezone) == PARAMETERS["timezone"]
     )
     change = (
         update(Todo)
         .where(of_user, _this_todo, _live)
         .values(
-            **_CLIENT_SET,
+            **PARAMETERS,
             completed_at=completed_at,
             updated_at=not_before_creation(state.c.at),
             next_id=func.coalesce(col(Todo.next_id), bindparam("next_id", type_=Uuid)),

@@ -14,7 +14,7 @@ from todos.domain import due_date
 from todos.domain.fields import PRIORITIES
 from todos.schema.models import Todo
 from todos.store import statements
-from todos.store.json_columns import utc
+from todos.store.columns import utc
 
 TOP_TAGS = 100
 
