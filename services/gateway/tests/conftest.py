@@ -11,6 +11,7 @@ from devtools.valkey import LocalValkey
 from gateway.clock import SYSTEM, Clock
 from gateway.limits.redis_limits import RedisLimits
 from gateway.limits.redis_url import parse_redis_url
+from gateway.limits.revocation import RevocationMemory
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def start_gateway(provider: Provider, upstream: ScriptedServer, monkeypatch: pyt
 @pytest.fixture
 async def redis_limits(valkey: LocalValkey) -> AsyncIterator[RedisLimits]:
     """Limits in the shared Valkey; connected, as the first request would connect within its budget."""
-    limits = RedisLimits(parse_redis_url(valkey.url), lambda _available: None)
+    limits = RedisLimits(parse_redis_url(valkey.url), lambda _available: None, RevocationMemory(3600, 10))
     await limits._probe()
     yield limits
     await limits.close()

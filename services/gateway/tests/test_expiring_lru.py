@@ -57,6 +57,15 @@ def test_a_value_is_held_for_its_time_unless_more_than_the_size_were_used_since(
         assert len(memory) == len(model.entries) <= SIZE
 
 
+def test_the_keys_held_are_those_in_memory_and_looking_at_them_uses_none() -> None:
+    memory: ExpiringLRU[int, int] = ExpiringLRU(2)
+    for key in (1, 2):
+        memory.put(key, key, 60)
+    assert memory.held_keys() == [1, 2]
+    memory.put(3, 3, 60)
+    assert memory.held_keys() == [2, 3]
+
+
 def test_a_cleared_memory_holds_nothing() -> None:
     memory: ExpiringLRU[int, int] = ExpiringLRU(SIZE)
     memory.put(1, 1, 60)

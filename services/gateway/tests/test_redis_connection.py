@@ -19,7 +19,8 @@ from gateway.limits import redis_connection
 from gateway.limits.redis_check import examine
 from gateway.limits.redis_connection import RedisConnection, RedisError, WrongServerError
 from gateway.limits.redis_url import RedisServer, parse_redis_url
-from gateway.limits.revocation import Revocation, revoke
+from gateway.limits.restoration import RevocationRestorer
+from gateway.limits.revocation import Revocation, RevocationMemory, revoke
 
 
 async def reason(server: RedisServer, kind: type[RedisError] = RedisError) -> str:
@@ -75,6 +76,9 @@ async def test_the_user_that_the_operations_page_makes_may_do_all_that_the_gatew
         assert (await examine(server)).warnings == []
         await revoke(server, Revocation("alice", None, 1000))
         await revoke(server, Revocation("alice", "t-1", 1000))
+        connection = await RedisConnection.open(server)
+        await RevocationRestorer(RevocationMemory(3600, 10)).restore(connection)
+        connection.close()
     finally:
         valkey.command("ACL", "DELUSER", "gateway")
 

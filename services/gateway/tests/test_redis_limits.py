@@ -20,6 +20,7 @@ from gateway.limits.policy import Policy
 from gateway.limits.redis_command import LimitCheck
 from gateway.limits.redis_limits import BUDGET_SECONDS, RedisLimits, RedisUnavailableError
 from gateway.limits.redis_url import RedisServer, parse_redis_url
+from gateway.limits.revocation import RevocationMemory
 
 TWO_PER_MINUTE = Policy("user", 2, 60)
 ONE_WRITE = Policy("user-write", 1, 60)
@@ -31,7 +32,7 @@ async def check(limits: RedisLimits, subject: str, policies: list[Policy]) -> li
 
 async def connected(server: RedisServer, on_change: Callable[[bool], None] = lambda _available: None) -> RedisLimits:
     """With a connection ahead of the first request, which on a busy machine could take longer than the budget."""
-    limits = RedisLimits(server, on_change)
+    limits = RedisLimits(server, on_change, RevocationMemory(3600, 10))
     await limits._probe()
     return limits
 
@@ -149,7 +150,7 @@ async def test_a_frozen_redis_delays_nobody_beyond_the_budget_and_then_nobody_at
 
 
 async def test_a_turn_that_fails_counts_once_however_many_its_requests() -> None:
-    unreachable = RedisLimits(RedisServer("127.0.0.1", 1), lambda _available: None)
+    unreachable = RedisLimits(RedisServer("127.0.0.1", 1), lambda _available: None, RevocationMemory(3600, 10))
     checks = [check(unreachable, f"user-{number}", [TWO_PER_MINUTE]) for number in range(2 * FAILURES_TO_OPEN)]
     assert {type(result) for result in await asyncio.gather(*checks, return_exceptions=True)} == {RedisUnavailableError}
     assert unreachable._breaker.failures == 1
@@ -235,7 +236,7 @@ async def test_a_connection_that_says_what_nobody_waits_for_is_closed(said: byte
 async def test_each_reason_why_redis_is_unavailable_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gateway.limits")
     async with scripted_redis() as redis:
-        limits = RedisLimits(redis.server, lambda _available: None)
+        limits = RedisLimits(redis.server, lambda _available: None, RevocationMemory(3600, 10))
         redis.answer = lambda _words: HELLO.replace(b"$6\r\nmaster", b"$7\r\nreplica")
         for _ in range(3):
             await limits._probe()

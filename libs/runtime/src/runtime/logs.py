@@ -29,6 +29,7 @@ class Fields(TypedDict, total=False):
     python: str
     reason: str
     request_id: str
+    revocations: int
     route: str
     seconds: float
     sqlstate: str | None

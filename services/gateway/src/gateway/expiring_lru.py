@@ -33,5 +33,9 @@ class ExpiringLRU[Key, Value]:
         """Hold `value` for so long from now, in place of the value that `key` had."""
         self._entries[key] = value, self._clock() + seconds
 
+    def held_keys(self) -> list[Key]:
+        """The keys of all values that are held, those that expired and were not looked up since included."""
+        return list(self._entries)
+
     def clear(self) -> None:
         self._entries.clear()

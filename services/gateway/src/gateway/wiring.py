@@ -47,7 +47,8 @@ async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncI
     metrics.buffered_bytes_limit.set(settings.max_buffered_bytes)
     async with jwks_client() as client:
         issuers = [_trusted(issuer, client, settings, metrics, clock) for issuer in settings.trusted_issuers]
-        shared = _shared_limits(settings, metrics)
+        revocations = RevocationMemory(settings.token_max_lifetime, settings.leeway)
+        shared = _shared_limits(settings, revocations, metrics)
         upstream = _upstream(settings, metrics)
 
         async def background() -> None:
@@ -63,7 +64,7 @@ async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncI
             Cors(settings.cors_origins, settings.cors_headers),
             TokenVerifier(issuers, settings.max_token_bytes, clock),
             settings.required_scopes,
-            _limiter(settings, shared, metrics),
+            _limiter(settings, shared, revocations, metrics),
             BodyBuffers(settings.max_body_bytes, _buffer_shares(settings, metrics)),
             _forwarder(settings, upstream, metrics),
             metrics,
@@ -115,12 +116,12 @@ def _rules(issuer: Issuer, settings: IssuerSettings) -> Rules:
     )
 
 
-def _shared_limits(settings: ServeSettings, metrics: Metrics) -> RedisLimits | None:
+def _shared_limits(settings: ServeSettings, revocations: RevocationMemory, metrics: Metrics) -> RedisLimits | None:
     metrics.ratelimit_degraded.set(1)
     if settings.redis_url is None:
         log.warning("no GATEWAY_REDIS_URL: limits hold for each process alone")
         return None
-    return RedisLimits(settings.redis_url, lambda available: metrics.ratelimit_degraded.set(not available))
+    return RedisLimits(settings.redis_url, lambda available: metrics.ratelimit_degraded.set(not available), revocations)
 
 
 async def _examine_redis(server: RedisServer) -> None:
@@ -135,12 +136,14 @@ async def _examine_redis(server: RedisServer) -> None:
         log.warning("Redis at %s", server.report(warning))
 
 
-def _limiter(settings: ServeSettings, shared: RedisLimits | None, metrics: Metrics) -> Limiter:
+def _limiter(
+    settings: ServeSettings, shared: RedisLimits | None, revocations: RevocationMemory, metrics: Metrics
+) -> Limiter:
     return Limiter(
         settings.rate_limits,
         shared,
         LocalLimits(settings.replicas_hint),
-        RevocationMemory(settings.token_max_lifetime, settings.leeway),
+        revocations,
         settings.on_redis_failure,
         metrics,
     )

@@ -12,6 +12,8 @@ from gateway.limits.redis_batch import RedisBatch
 from gateway.limits.redis_command import CheckResult, LimitCheck, script_is_missing
 from gateway.limits.redis_connection import RedisConnection, RedisError
 from gateway.limits.redis_url import RedisServer
+from gateway.limits.restoration import RevocationRestorer
+from gateway.limits.revocation import RevocationMemory
 from runtime.logs import fields
 
 BUDGET_SECONDS = 0.025
@@ -31,10 +33,14 @@ class RedisUnavailableError(Exception):
 class RedisLimits:
     """Checks all requests of one turn of the event loop by one write to one connection."""
 
-    def __init__(self, server: RedisServer, on_change: Callable[[bool], None]) -> None:
-        """Connect lazily to `server`; `on_change` gets whether Redis is available, at each change."""
+    def __init__(self, server: RedisServer, on_change: Callable[[bool], None], revocations: RevocationMemory) -> None:
+        """Connect lazily to `server`; `on_change` gets whether Redis is available, at each change.
+
+        `revocations` are written back to a Redis that lost its data.
+        """
         self._server = server
         self._on_change = on_change
+        self._restorer = RevocationRestorer(revocations)
         self._breaker = CircuitBreaker()
         self._connection: RedisConnection | None = None
         self._connecting: asyncio.Task[RedisConnection] | None = None
@@ -53,7 +59,10 @@ class RedisLimits:
         return await self._check(check)
 
     async def keep_connected(self) -> None:
-        """Connect ahead of the first request, and see every two seconds whether Redis answers; never returns."""
+        """Connect ahead of the first request, and see every two seconds whether Redis answers and kept its data.
+
+        It never returns.
+        """
         while True:
             await self._probe()
             await asyncio.sleep(PROBE_SECONDS)
@@ -65,12 +74,15 @@ class RedisLimits:
         self._drop()
 
     async def _probe(self) -> None:
-        """Check that Redis runs the script; with the breaker open, on a new connection: the old one may be broken."""
+        """Check that Redis holds the revocations and runs the script.
+
+        With the breaker open it does so on a new connection: the old one may be broken.
+        """
         if not self._breaker.closed:
             self._breaker.probe()
             self._drop()
         try:
-            await self._connected()
+            await self._restorer.restore(await self._connected())
         except RedisError as error:
             self._failed(str(error))
             return

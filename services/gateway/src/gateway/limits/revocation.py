@@ -2,12 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+import hiredis
 
 from gateway.expiring_lru import ExpiringLRU
 from gateway.limits.redis_command import CheckResult, revocation_keys
-from gateway.limits.redis_connection import RedisConnection
+from gateway.limits.redis_connection import RedisConnection, pack, refusal
 from gateway.limits.redis_url import RedisServer
 from gateway.token.claims import Bearer
 
@@ -17,6 +19,22 @@ _RAISE = """
 local held = tonumber(redis.call('GET', KEYS[1]) or '0')
 return redis.call('SET', KEYS[1], string.format('%.0f', math.max(held, tonumber(ARGV[1]))))
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """One token of a user, or without `token_id` all whose `iat` is up to the second `until`."""
+
+    user_id: str
+    token_id: str | None
+    until: int
+
+    def command(self) -> bytes:
+        """What writes it for good, in Redis's protocol; a later `until` is never replaced by an earlier one."""
+        of_user, *of_token = revocation_keys(self.user_id, self.token_id)
+        if of_token:
+            return pack("SET", of_token[0], 1)
+        return pack("EVAL", _RAISE, 1, of_user, self.until)
 
 
 class RevocationMemory:
@@ -42,14 +60,15 @@ class RevocationMemory:
         elif result.token_revoked and bearer.token_id is not None:
             self._tokens.put((bearer.user_id, bearer.token_id), value=True, seconds=self._seconds)
 
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """One token of a user, or without `token_id` all whose `iat` is up to the second `until`."""
-
-    user_id: str
-    token_id: str | None
-    until: int
+    def remembered(self) -> Iterator[Revocation]:
+        """All that is held now; what is learned while the caller walks through it may be missing."""
+        for user_id in self._users.held_keys():
+            until = self._users.get(user_id)
+            if until is not None:
+                yield Revocation(user_id, None, until)
+        for user_id, token_id in self._tokens.held_keys():
+            if self._tokens.get((user_id, token_id)) is not None:
+                yield Revocation(user_id, token_id, 0)
 
 
 def last_second_to_revoke(now: float, leeway: int) -> int:
@@ -66,12 +85,19 @@ async def revoke(server: RedisServer, revocation: Revocation) -> None:
     Raises:
         RedisError: nothing was written, or it is not known.
     """
-    of_user, *of_token = revocation_keys(revocation.user_id, revocation.token_id)
     connection = await RedisConnection.open(server)
     try:
-        if of_token:
-            await connection.ask("SET", of_token[0], 1)
-        else:
-            await connection.ask("EVAL", _RAISE, 1, of_user, revocation.until)
+        await write(connection, [revocation])
     finally:
         connection.close()
+
+
+async def write(connection: RedisConnection, revocations: Sequence[Revocation]) -> None:
+    """Write them in one round trip.
+
+    Raises:
+        RedisError: some were not written, or it is not known.
+    """
+    for reply in await connection.ask_all([revocation.command() for revocation in revocations]):
+        if isinstance(reply, hiredis.ReplyError):
+            raise refusal("the revocation", reply)
