@@ -64,6 +64,8 @@ VALUES: dict[str, Value] = {
     "any_version": True,
     "versions": [],
     "limit": 100,
+    "after": 0,
+    "at": None,
     "number": 0,
     "began": None,
     "proof": b"n" * 32,

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.todos.tests.assertions import assert_unavailable
 from services.todos.tests.portability import kept, todos, uniquely
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, running
+from todos.http import client_presence
+from todos.portability.import_ import PIECE_CHARACTERS, PIECE_ITEMS, pieces
 
 
 async def take(client: Client, items: Any) -> dict[str, int]:
@@ -27,6 +30,11 @@ async def exported(client: Client, query: str = "") -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()
     return found
+
+
+async def waiting_for_a_lock(superuser: psycopg.Connection) -> None:
+    while not superuser.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.01)
 
 
 def item(**fields: Any) -> dict[str, Any]:
@@ -215,13 +223,81 @@ async def test_ten_thousand_are_taken_and_one_more_is_not(alice: Client) -> None
     assert await take(alice, items) == {"created": 10_000, "updated": 0}
 
 
-async def test_an_import_takes_two_round_trips_however_large(database_url: str) -> None:
+@pytest.mark.parametrize(("count", "round_trips"), [(0, 1), (1, 2), (PIECE_ITEMS, 2), (2 * PIECE_ITEMS + 1, 4)])
+async def test_an_import_takes_a_round_trip_a_piece_and_one_to_commit(
+    database_url: str, count: int, round_trips: int
+) -> None:
     async with relay(database_url) as relayed, running(relayed.url, pool_size=1) as service:
         alice = service.user()
         await alice.create()
         before = relayed.turns
-        await take(alice, [item() for _ in range(500)])
-        assert relayed.turns - before <= 2
+        await take(alice, [item() for _ in range(count)])
+        assert relayed.turns - before == round_trips
+
+
+@given(
+    lengths=st.lists(st.integers(0, 10_000) | st.integers(0, 200), max_size=60)
+    | st.integers(0, 3 * PIECE_ITEMS).map(lambda count: [7] * count)
+)
+def test_the_pieces_of_an_import_are_bounded_and_together_the_whole(lengths: list[int]) -> None:
+    items = [{"id": str(number), "description": "é" * length} for number, length in enumerate(lengths)]
+    found: list[dict[str, Any]] = []
+    for text, count in pieces(items):
+        piece = json.loads(text)
+        assert 1 <= len(piece) == count <= PIECE_ITEMS
+        assert len(text) - len(json.dumps(piece[-1], ensure_ascii=False)) <= PIECE_CHARACTERS + count
+        assert [given_item.pop("position") for given_item in piece] == list(range(1, count + 1))
+        found += piece
+    assert found == items
+
+
+async def test_the_pieces_are_one_change(alice: Client) -> None:
+    items = [item(completed=True) for _ in range(2 * PIECE_ITEMS + 1)]
+    await take(alice, items)
+    found = await exported(alice)
+    assert [todo["id"] for todo in found] == [given_item["id"] for given_item in items]
+    assert [todo["version"] - found[0]["version"] for todo in found] == list(range(len(items)))
+    assert len({todo["updated_at"] for todo in found}) == len({todo["completed_at"] for todo in found}) == 1
+    assert len({todo["created_at"] for todo in found}) == len(items)
+
+
+async def test_what_a_later_piece_breaks_undoes_those_before(alice: Client, superuser: psycopg.Connection) -> None:
+    todo = await alice.create()
+    superuser.execute("UPDATE user_state SET live_count = 9000 WHERE user_id = %s", [alice.user])
+    answer = await alice.send("POST", "/v1/import", json_body=[item() for _ in range(2 * PIECE_ITEMS + 1)])
+    assert (answer.status_code, answer.json()["code"]) == (409, "quota")
+    assert await exported(alice) == [todo]
+    assert await take(alice, [item()]) == {"created": 1, "updated": 0}
+
+
+async def test_an_import_ends_when_its_caller_leaves(database_url: str, superuser: psycopg.Connection) -> None:
+    """Its connection serves others at once, and nothing of it stays."""
+    async with running(database_url, pool_size=1, statement_timeout=60) as service:
+        alice, bob = service.user(), service.user()
+        await alice.create()
+        body = json.dumps([item()]).encode()
+        request = alice.signed("POST", "/v1/import", body, {"content-type": "application/json"})
+        with superuser.transaction():
+            superuser.execute("SELECT FROM user_state WHERE user_id = %s FOR UPDATE", [alice.user])
+            importing = asyncio.create_task(alice.http.send(request))
+            await waiting_for_a_lock(superuser)
+            importing.cancel()
+            await bob.create()
+        assert len(await exported(alice)) == 1
+
+
+async def test_an_import_ends_with_its_time(
+    database_url: str, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_presence, "MAX_SECONDS", 0.1)
+    async with running(database_url, pool_size=1, statement_timeout=60) as service:
+        alice = service.user()
+        await alice.create()
+        with superuser.transaction():
+            superuser.execute("SELECT FROM user_state WHERE user_id = %s FOR UPDATE", [alice.user])
+            answer = await alice.send("POST", "/v1/import", json_body=[item()])
+            assert_unavailable(answer, "overloaded")
+        assert len(await exported(alice)) == 1
 
 
 async def test_imports_at_once_leave_no_gap_in_the_numbers(alice: Client, superuser: psycopg.Connection) -> None:

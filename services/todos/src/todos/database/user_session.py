@@ -24,7 +24,7 @@ ATTEMPTS = 3
 """How often a transaction that lost against another one is tried."""
 
 GRACE_SECONDS = 1
-"""How much longer than one statement a transaction may take before the connection is given up."""
+"""How much longer than one statement a round trip may take before the connection is given up."""
 
 SEEN_BEFORE = "seen_signature_pkey"
 """The constraint that a write breaks that was received before."""
@@ -47,13 +47,19 @@ class Transaction:
     """
 
     def __init__(
-        self, connection: PipelinedConnection, user_id: str, statement_timeout: str, once: list[Runnable]
+        self,
+        connection: PipelinedConnection,
+        guard: "_Guard",
+        user_id: str,
+        statement_timeout: str,
+        once: list[Runnable],
     ) -> None:
         """Begins with `once`, which fails where the same request came before; a commit empties it.
 
         Another attempt of the request after a commit is so not taken for a replay.
         """
         self._connection = connection
+        self._guard = guard
         self._user_id = user_id
         self._set_user = (_SET_USER, (user_id, statement_timeout))
         self._once = once
@@ -79,6 +85,7 @@ class Transaction:
         closing = (_COMMIT,) if commit else ()
         bound = [command.bound_to(self._user_id) for command in commands]
         self.was_committing = commit
+        self._guard.restart()
         results = await self._connection.round_trip(*opening, *bound, *closing)
         self._begun = True
         if commit:
@@ -157,7 +164,7 @@ class UserSession:
             raise unavailable()
         connection = await self._open_connection()
         guard = _Guard(connection, self._seconds)
-        transaction = Transaction(connection, self._user_id, self._statement_timeout, once)
+        transaction = Transaction(connection, guard, self._user_id, self._statement_timeout, once)
         try:
             return await _undoing_the_unfinished(connection, transaction, work)
         except UniqueViolation as error:
@@ -208,7 +215,13 @@ class _Guard:
     def __init__(self, connection: PipelinedConnection, seconds: float) -> None:
         self.hung_up = False
         self._connection = connection
+        self._seconds = seconds
         self._timer = asyncio.get_running_loop().call_later(seconds, self._hang_up)
+
+    def restart(self) -> None:
+        """Give the server the whole time again, for another round trip."""
+        self.end()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._hang_up)
 
     def end(self) -> None:
         self._timer.cancel()

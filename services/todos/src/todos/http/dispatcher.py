@@ -10,6 +10,7 @@ from runtime.slices import Slices
 from strict_http.asgi import Receive, Scope, Send, respond
 from todos.database.pool import Database
 from todos.http.authentication import REQUEST_ID, ROUTE
+from todos.http.client_presence import ClientLeftError
 from todos.http.declared import declared_routes
 from todos.http.request import TodoRequest
 
@@ -41,6 +42,8 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             answer = await self._find(scope)(TodoRequest(scope, receive, self._database, self._slices))
+        except ClientLeftError:
+            return
         except ProblemError as problem:
             await respond(send, *render(problem, scope[REQUEST_ID]))
             return

@@ -4,6 +4,7 @@ from fastapi import Response
 
 from todos.domain.preconditions import condition, strong_tag, weak_tag
 from todos.http import body, cursor, idempotency, responses
+from todos.http.client_presence import while_connected
 from todos.http.declared import bare_api
 from todos.http.import_body import read_items
 from todos.http.negotiation import preferred
@@ -143,6 +144,10 @@ def _export_document(request: TodoRequest) -> export.Format:
 @api.post("/v1/import")
 async def import_todos(request: TodoRequest) -> Response:
     no_parameters(request.raw_query)
-    items = await request.slices.run(read_items(request.raw_headers, request.caller.body))
-    imported = await import_.put_all(request.user_session, items)
+    imported = await while_connected(request.receive, _import(request))
     return responses.json(imported._asdict(), request.caller.request_id)
+
+
+async def _import(request: TodoRequest) -> import_.Imported:
+    items = await request.slices.run(read_items(request.raw_headers, request.caller.body))
+    return await import_.put_all(request.user_session, items)
