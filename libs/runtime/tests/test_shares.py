@@ -12,6 +12,11 @@ AT_ONCE = 0.0
 LONG = 60.0
 
 
+def shares_of(total: int, share: int) -> FairShares:
+    """Shares of which nothing is idle."""
+    return FairShares(total, share, lambda _after: None)
+
+
 async def refused(shares: FairShares, user: str, amount: int = 1) -> type[Exception] | None:
     try:
         await shares.take(user, amount, AT_ONCE)
@@ -21,7 +26,7 @@ async def refused(shares: FairShares, user: str, amount: int = 1) -> type[Except
 
 
 async def test_a_user_holds_its_share_and_no_more() -> None:
-    shares = FairShares(512, 64)
+    shares = shares_of(512, 64)
     for _ in range(64):
         await shares.take("hog")
     assert await refused(shares, "hog") is ShareExceededError
@@ -33,7 +38,7 @@ async def test_a_user_holds_its_share_and_no_more() -> None:
 @given(total=st.integers(4, 600), part=st.integers(1, 16), hogs=st.integers(1, 40))
 @settings(max_examples=60, deadline=None)
 async def test_however_many_take_all_they_can_something_is_left_for_the_next(total: int, part: int, hogs: int) -> None:
-    shares = FairShares(total, max(1, total // part))
+    shares = shares_of(total, max(1, total // part))
     names = [f"hog {number}" for number in range(min(hogs, total // 2 - 1))]
     for _ in range(total):
         for name in names:
@@ -42,7 +47,7 @@ async def test_however_many_take_all_they_can_something_is_left_for_the_next(tot
 
 
 async def test_what_becomes_free_goes_to_who_holds_least_and_waits_longest() -> None:
-    shares = FairShares(4, 4)
+    shares = shares_of(4, 4)
     for user in ("a", "a", "b", "c"):
         await shares.take(user)
     order: list[str] = []
@@ -64,7 +69,7 @@ async def test_what_becomes_free_goes_to_who_holds_least_and_waits_longest() -> 
 
 
 async def test_a_wait_that_ends_takes_nothing_and_lets_the_next_pass() -> None:
-    shares = FairShares(2, 2)
+    shares = shares_of(2, 2)
     await shares.take("a", 2)
     large = asyncio.create_task(shares.take("b", 2, LONG))
     await asyncio.sleep(0)
@@ -78,7 +83,7 @@ async def test_a_wait_that_ends_takes_nothing_and_lets_the_next_pass() -> None:
 
 
 async def test_who_is_granted_as_it_is_cancelled_gives_back() -> None:
-    shares = FairShares(1, 1)
+    shares = shares_of(1, 1)
     await shares.take("a")
     waiting = asyncio.create_task(shares.take("b", seconds=LONG))
     await asyncio.sleep(0)
@@ -89,11 +94,57 @@ async def test_who_is_granted_as_it_is_cancelled_gives_back() -> None:
 
 
 async def test_the_reason_tells_who_is_to_blame() -> None:
-    shares = FairShares(1, 1)
+    shares = shares_of(1, 1)
     await shares.take("a")
     assert await refused(shares, "a") is ShareExceededError
     assert await refused(shares, "b") is SharesExhaustedError
-    assert shares.largest == ("a", 1)
+
+
+async def test_a_user_within_its_fair_part_gets_its_place_although_others_came_first() -> None:
+    shares = shares_of(100, 50)
+    for user, amount in (("a", 50), ("b", 25), ("c", 10)):
+        await shares.take(user, amount)
+    await shares.take("late", 8)
+    assert await refused(shares, "late", 6) is None, "14 of 100 are within a fifth, and 7 are free"
+    assert await refused(shares, "c", 1) is None
+    assert shares.taken == 100
+
+
+async def test_a_user_within_its_fair_part_is_not_blamed_where_others_hold_all() -> None:
+    shares = shares_of(100, 50)
+    for user, amount in (("a", 50), ("b", 25), ("c", 12), ("late", 13)):
+        await shares.take(user, amount)
+    assert await refused(shares, "late") is SharesExhaustedError
+    assert await refused(shares, "b") is ShareExceededError
+
+
+async def test_who_is_within_its_part_passes_who_is_not() -> None:
+    shares = shares_of(20, 10)
+    for user, amount in (("a", 10), ("b", 6), ("c", 4)):
+        await shares.take(user, amount)
+    over = asyncio.create_task(shares.take("b", 3, LONG))
+    await asyncio.sleep(0)
+    within = asyncio.create_task(shares.take("c", 1, LONG))
+    await asyncio.sleep(0)
+    shares.give_back("a", 1)
+    await within
+    assert not over.done()
+    shares.give_back("a", 9)
+    await over
+
+
+async def test_relief_is_asked_for_as_long_as_a_user_within_its_part_waits() -> None:
+    asked: asyncio.Queue[int] = asyncio.Queue()
+    shares = FairShares(10, 9, asked.put_nowait)
+    await shares.take("hog", 9)
+    await shares.take("b")
+    assert await refused(shares, "hog") is ShareExceededError
+    assert asked.empty(), "who holds too much waits for what others give back"
+    waiting = asyncio.create_task(shares.take("b", 2, LONG))
+    for _ in range(3):
+        assert await asked.get() == 3
+    shares.give_back("hog", 4)
+    await waiting
 
 
 class Sharing(RuleBasedStateMachine):
@@ -102,7 +153,7 @@ class Sharing(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.shares = FairShares(8, 3)
+        self.shares = shares_of(8, 3)
         self.held: list[tuple[str, int]] = []
         self.tasks: dict[asyncio.Task[None], tuple[str, int]] = {}
 

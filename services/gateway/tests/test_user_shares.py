@@ -2,11 +2,17 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
+import pytest
 from gateway_harness import Provider, Running, StartGateway, until
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
+from runtime import shares
+
+MUCH = 16 << 20
+"""More than the kernel takes over for a connection."""
 
 
 def authorized(provider: Provider, user: str) -> dict[str, str]:
@@ -15,21 +21,35 @@ def authorized(provider: Provider, user: str) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def stalled_uploads(
-    gateway: Running, provider: Provider, users: list[str], size: int
+    gateway: Running, provider: Provider, users: list[str], size: int, path: str = "/v1/todos"
 ) -> AsyncIterator[list[asyncio.StreamReader]]:
     """Uploads of which all but the last byte has been sent."""
     connections = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in users]
     try:
         for user, (_, writer) in zip(users, connections, strict=True):
             token = provider.token(sub=user)
-            head = (
-                f"POST /v1/todos HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: {size}\r\n\r\n"
-            )
+            head = f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: {size}\r\n\r\n"
             writer.write(head.encode() + b"x" * (size - 1))
         yield [reader for reader, _ in connections]
     finally:
         for _, writer in connections:
             writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def slow_readers(gateway: Running, provider: Provider, users: list[str]) -> AsyncIterator[None]:
+    """Exports of which nobody reads a byte."""
+    connections = []
+    try:
+        for user in users:
+            connection = socket.create_connection(("127.0.0.1", gateway.port))
+            connections.append(connection)
+            head = f"GET /v1/export HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {provider.token(sub=user)}\r\n\r\n"
+            connection.sendall(head.encode())
+        yield
+    finally:
+        for connection in connections:
+            connection.close()
 
 
 async def test_stalled_uploads_of_one_user_leave_the_buffer_to_others(
@@ -62,6 +82,68 @@ async def test_stalled_uploads_of_twenty_users_leave_the_buffer_to_another(
         await until(lambda: gateway.metric("gateway_buffered_bytes") >= 20 * 2_999)
         answer = await gateway.client.post("/v1/todos", headers=authorized(provider, "bob"), content=b"x" * 3_000)
         assert answer.status_code == 200
+
+
+async def test_the_stalled_upload_of_who_holds_most_ends_for_a_body_within_its_users_part(
+    start_gateway: StartGateway, provider: Provider
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(
+            start_gateway(max_body_bytes=8_000, max_buffered_bytes=80_000, max_buffered_bytes_per_user=40_000)
+        )
+        readers = []
+        held = 0
+        for user, size in (("most", 39_000), ("more", 30_000), ("some", 8_000)):
+            readers += await stack.enter_async_context(
+                stalled_uploads(gateway, provider, [user], size, "/v1/import")
+            )
+            held += size - 1
+            await until(lambda held=held: gateway.metric("gateway_buffered_bytes") == held)  # type: ignore[misc]
+        answer = await gateway.client.post("/v1/todos", headers=authorized(provider, "bob"), content=b"x" * 8_000)
+        assert answer.status_code == 200
+        assert (await readers[0].readline()).startswith(b"HTTP/1.1 408 ")
+        assert gateway.metric("gateway_buffered_bytes") == 29_999 + 7_999
+        assert gateway.metric("gateway_idle_clients_ended_total", policy="user-buffer") == 1
+        assert gateway.metric("gateway_share_refusals_total", policy="user-buffer") == 0
+
+
+async def test_a_slow_reader_of_who_holds_most_ends_for_a_request_within_its_users_part(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    upstream.answer = lambda request: reply(b"x" * MUCH if request.target == "/v1/export" else b"{}")
+    async with (
+        start_gateway(max_in_flight=4, max_in_flight_per_user=2) as gateway,
+        slow_readers(gateway, provider, ["most", "most", "other", "another"]),
+    ):
+        await until(lambda: gateway.metric("gateway_in_flight_requests") == 4)
+        answer = await gateway.client.get("/v1/todos", headers=authorized(provider, "bob"))
+        assert answer.status_code == 200
+        assert gateway.metric("gateway_in_flight_requests") == 3
+        assert gateway.metric("gateway_idle_clients_ended_total", policy="user-requests") == 1
+
+
+async def test_a_user_is_not_blamed_for_what_others_hold(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "PATIENCE", 1)
+    release = asyncio.Event()
+
+    async def held(_request: Request) -> Reply:
+        await release.wait()
+        return reply(b"{}")
+
+    upstream.answer = held
+    async with start_gateway(max_in_flight=2, max_in_flight_per_user=1) as gateway:
+        reads = [
+            asyncio.create_task(gateway.client.get("/v1/todos", headers=authorized(provider, user))) for user in "ab"
+        ]
+        await upstream.wait_for_requests(2)
+        answer = await gateway.client.get("/v1/todos", headers=authorized(provider, "bob"))
+        assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+        assert "violated-policies" not in answer.json()
+        assert gateway.metric("gateway_share_refusals_total", policy="user-requests") == 0
+        release.set()
+        assert [(await read).status_code for read in reads] == [200, 200]
 
 
 async def test_what_one_user_has_under_way_leaves_places_to_others(

@@ -10,6 +10,7 @@ from gateway.auth_errors import AuthenticationError
 from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
 from gateway.forward.client_disconnect import ClientDisconnectedError, DisconnectWatchers
+from gateway.forward.client_waits import ClientIdleError
 from gateway.forward.forwarder import Forwarder, Outgoing
 from gateway.forward.headers import for_client, for_upstream
 from gateway.forward.upstream_response import UpstreamResponse
@@ -65,9 +66,9 @@ class Gateway:
             await self._pass_on(request)
         except ProblemError as problem:
             await request.refuse(problem)
-        except (ClientDisconnectedError, UpstreamError):
+        except (ClientDisconnectedError, ClientIdleError, UpstreamError):
             # ClientDisconnectedError: nobody to answer
-            # UpstreamError here: the response broke off; it stays incomplete, so that the client notices
+            # the others here: the response broke off; it stays incomplete, so that the client notices
             pass
         except Exception:
             log.exception("unhandled exception", extra=fields(request_id=request.id))
@@ -131,7 +132,7 @@ class Gateway:
                 response = await self._forwarder.send(outgoing)
             finally:
                 request.upstream_seconds = time.perf_counter() - started
-            await request.answer(response)
+            await request.answer(response, self._forwarder)
         except asyncio.CancelledError:
             watcher.raise_if_disconnected()
             raise
@@ -190,8 +191,13 @@ class _Request:
         self.status = CLIENT_DISCONNECTED
         self._send = send
 
-    async def answer(self, response: UpstreamResponse) -> None:
-        """Stream the upstream's response."""
+    async def answer(self, response: UpstreamResponse, forwarder: Forwarder) -> None:
+        """Stream the upstream's response.
+
+        Raises:
+            ClientIdleError: the client does not read while others lack the place.
+            UpstreamError: the response broke off.
+        """
         try:
             headers = [
                 *for_client(response.headers),
@@ -201,10 +207,12 @@ class _Request:
             ]
             self.status = response.status
             await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
-            last = False
+            body, last = await response.read()
+            await self._send({"type": "http.response.body", "body": body, "more_body": not last})
             while not last:
                 body, last = await response.read()
-                await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+                async with forwarder.wait_for_client(self.user_id):
+                    await self._send({"type": "http.response.body", "body": body, "more_body": not last})
         finally:
             response.abandon()
 

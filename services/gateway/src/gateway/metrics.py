@@ -84,6 +84,12 @@ class Metrics:
             ["policy"],
             registry=registry,
         )
+        self.idle_clients_ended = Counter(
+            "gateway_idle_clients_ended_total",
+            "Exchanges ended because their client stalled while others lacked what its user held.",
+            ["policy"],
+            registry=registry,
+        )
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:

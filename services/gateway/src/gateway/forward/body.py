@@ -1,9 +1,10 @@
 """Request bodies, read whole, because their digest goes ahead of them in a header."""
 
 from gateway.forward.client_disconnect import ClientDisconnectedError
+from gateway.forward.client_waits import ClientIdleError
 from gateway.forward.user_shares import UserShares
 from runtime.problems import ProblemError
-from strict_http.asgi import Receive
+from strict_http.asgi import Message, Receive
 
 _CLOSE = (b"connection", b"close")
 
@@ -21,8 +22,8 @@ class BodyBuffers:
         Of a body of no length nothing is awaited.
 
         Raises:
-            ProblemError: `content_too_large`, `rate_limited` where the user holds its share of bytes, `overloaded`
-                where others hold all of them.
+            ProblemError: `content_too_large`; what `UserShares.take` raises; `request_timeout` where the client stalls
+                while others lack the room.
             ClientDisconnectedError: the client went away.
         """
         if content_length == 0:
@@ -34,7 +35,7 @@ class BodyBuffers:
         held = 0
         try:
             while True:
-                message = await receive()
+                message = await (self._receive_more(user_id, receive) if held else receive())
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnectedError
                 chunk = message.get("body", b"")
@@ -49,6 +50,14 @@ class BodyBuffers:
         except BaseException:
             self._shares.give_back(user_id, held)
             raise
+
+    async def _receive_more(self, user_id: str, receive: Receive) -> Message:
+        try:
+            async with self._shares.wait_for_client(user_id):
+                return await receive()
+        except ClientIdleError:
+            detail = "The body stalled while others waited for the room that it held."
+            raise ProblemError("request_timeout", detail, headers=[_CLOSE]) from None
 
     def release(self, user_id: str, body: bytes) -> None:
         self._shares.give_back(user_id, len(body))

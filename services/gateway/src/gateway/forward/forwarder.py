@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -66,12 +67,16 @@ class Forwarder:
         """Take one of the places upstream, to be given back with `leave`.
 
         Raises:
-            ProblemError: `rate_limited` where the user holds its share of places, `overloaded` where others hold all.
+            ProblemError: what `UserShares.take` raises.
         """
         await self._places.take(user_id, 1)
 
     def leave(self, user_id: str) -> None:
         self._places.give_back(user_id, 1)
+
+    def wait_for_client(self, user_id: str) -> AbstractAsyncContextManager[None]:
+        """Surrounds what waits for a client while it holds a place; see `UserShares.wait_for_client`."""
+        return self._places.wait_for_client(user_id)
 
     async def send(self, outgoing: Outgoing) -> UpstreamResponse:
         """Send the request and wait for the first byte of the response's body, or for its end.

@@ -1,7 +1,9 @@
 """What all users share at the gateway, of which each holds a fair part at most."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Literal
 
+from gateway.forward.client_waits import ClientWaits
 from gateway.metrics import Metrics
 from runtime.problems import ProblemError, retry_after
 from runtime.shares import FairShares, ShareExceededError, SharesExhaustedError
@@ -19,8 +21,10 @@ class UserShares:
     def __init__(self, policy: SharePolicy, total: int, per_user: int | None, metrics: Metrics) -> None:
         """`per_user` is an eighth of `total` where it is None."""
         self._policy: SharePolicy = policy
-        self._shares = FairShares(total, per_user or max(1, total // SHARE_DIVISOR))
+        self._shares = FairShares(total, per_user or max(1, total // SHARE_DIVISOR), self._relieve)
+        self._clients = ClientWaits()
         self._refusals = metrics.share_refusals.labels(policy)
+        self._ended = metrics.idle_clients_ended.labels(policy)
 
     @property
     def taken(self) -> int:
@@ -28,10 +32,11 @@ class UserShares:
         return self._shares.taken
 
     async def take(self, user_id: str, amount: int) -> None:
-        """Take `amount` for this user, to be given back with `give_back`; waits a second at most.
+        """Take `amount` for this user, to be given back with `give_back`; waits for it a while.
 
         Raises:
-            ProblemError: `rate_limited` where the user holds its share, `overloaded` where others hold everything.
+            ProblemError: `rate_limited` where the user holds its share or its fair part, `overloaded` where it does
+                not and others hold the rest.
         """
         try:
             await self._shares.take(user_id, amount)
@@ -51,3 +56,15 @@ class UserShares:
         """Give back what `take` brought."""
         if amount:
             self._shares.give_back(user_id, amount)
+
+    def wait_for_client(self, user_id: str) -> AbstractAsyncContextManager[None]:
+        """Surrounds what waits for a client of this user, which holds something meanwhile.
+
+        Raises:
+            ClientIdleError: the client kept it waiting while others lacked what the user holds.
+        """
+        return self._clients.wait(user_id)
+
+    def _relieve(self, after: int) -> None:
+        if self._clients.end_idle(self._shares.held, after):
+            self._ended.inc()
