@@ -20,6 +20,7 @@ from gateway.forward.headers import for_upstream
 from gateway.forward.upstream import Upstream
 from gateway.forward.upstream_response import UpstreamResponse
 from gateway.upstream_errors import UpstreamError
+from runtime import shares
 from runtime.identifiers import is_canonical_uuid
 from runtime.problems import internal_error
 from strict_http import slow_client
@@ -460,17 +461,39 @@ async def test_an_import_may_be_five_times_as_large(start_gateway: StartGateway,
     assert statuses == [200, 413]
 
 
-async def test_bodies_over_the_common_limit_are_503(
+@pytest.fixture
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "PATIENCE", 1)
+
+
+@pytest.mark.usefixtures("short_wait")
+async def test_a_body_is_503_where_others_hold_the_whole_buffer(
     start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
 ) -> None:
-    async with start_gateway(max_buffered_bytes=100) as gateway:
-        response = await gateway.client.post("/v1/todos", headers=authorized(provider), content=b"x" * 101)
-        assert (response.status_code, response.json()["code"]) == (503, "overloaded")
-        assert int(response.headers["retry-after"]) > 0
+    release = asyncio.Event()
+
+    async def held(_request: Request) -> Reply:
+        await release.wait()
+        return reply(b"done")
+
+    upstream.answer = held
+    limits = {"max_body_bytes": 20, "max_buffered_bytes": 100, "max_buffered_bytes_per_user": 100}
+    async with start_gateway(**limits) as gateway:
+        first = asyncio.create_task(gateway.client.post("/v1/import", headers=authorized(provider), content=b"x" * 100))
+        await upstream.wait_for_requests(1)
+        other = {"Authorization": f"Bearer {provider.token(sub='bob')}"}
+        refused = await gateway.client.post("/v1/todos", headers=other, content=b"x")
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+        assert gateway.metric("gateway_buffered_bytes") == 100
+        assert gateway.metric("gateway_share_refusals_total", policy="user-buffer") == 0
+        release.set()
+        assert (await first).content == b"done"
         assert gateway.metric("gateway_buffered_bytes") == 0
 
 
-async def test_a_request_beyond_the_in_flight_cap_is_503_and_the_place_comes_free(
+@pytest.mark.usefixtures("short_wait")
+async def test_a_request_is_503_where_others_hold_every_place_and_gets_the_one_that_comes_free(
     start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
 ) -> None:
     release = asyncio.Event()
@@ -486,6 +509,8 @@ async def test_a_request_beyond_the_in_flight_cap_is_503_and_the_place_comes_fre
         other = {"Authorization": f"Bearer {provider.token(sub='bob')}"}
         refused = await gateway.client.get("/v1/todos", headers=other)
         assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert "violated-policies" not in refused.json()
+        assert gateway.metric("gateway_share_refusals_total", policy="user-requests") == 0
         release.set()
         assert (await first).content == b"done"
         assert (await gateway.client.get("/v1/todos", headers=authorized(provider))).content == b"done"

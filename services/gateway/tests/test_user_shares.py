@@ -94,9 +94,7 @@ async def test_the_stalled_upload_of_who_holds_most_ends_for_a_body_within_its_u
         readers = []
         held = 0
         for user, size in (("most", 39_000), ("more", 30_000), ("some", 8_000)):
-            readers += await stack.enter_async_context(
-                stalled_uploads(gateway, provider, [user], size, "/v1/import")
-            )
+            readers += await stack.enter_async_context(stalled_uploads(gateway, provider, [user], size, "/v1/import"))
             held += size - 1
             await until(lambda held=held: gateway.metric("gateway_buffered_bytes") == held)  # type: ignore[misc]
         answer = await gateway.client.post("/v1/todos", headers=authorized(provider, "bob"), content=b"x" * 8_000)
@@ -122,10 +120,10 @@ async def test_a_slow_reader_of_who_holds_most_ends_for_a_request_within_its_use
         assert gateway.metric("gateway_idle_clients_ended_total", policy="user-requests") == 1
 
 
-async def test_a_user_is_not_blamed_for_what_others_hold(
+async def test_a_client_that_leaves_while_it_waits_for_a_place_waits_no_more(
     start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shares, "PATIENCE", 1)
+    monkeypatch.setattr(shares, "PATIENCE", 3600)
     release = asyncio.Event()
 
     async def held(_request: Request) -> Reply:
@@ -133,17 +131,38 @@ async def test_a_user_is_not_blamed_for_what_others_hold(
         return reply(b"{}")
 
     upstream.answer = held
-    async with start_gateway(max_in_flight=2, max_in_flight_per_user=1) as gateway:
-        reads = [
-            asyncio.create_task(gateway.client.get("/v1/todos", headers=authorized(provider, user))) for user in "ab"
-        ]
-        await upstream.wait_for_requests(2)
-        answer = await gateway.client.get("/v1/todos", headers=authorized(provider, "bob"))
-        assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
-        assert "violated-policies" not in answer.json()
-        assert gateway.metric("gateway_share_refusals_total", policy="user-requests") == 0
+    async with start_gateway(max_in_flight=1, max_in_flight_per_user=1) as gateway:
+        first = asyncio.create_task(gateway.client.get("/v1/todos", headers=authorized(provider, "a")))
+        await upstream.wait_for_requests(1)
+        second = asyncio.create_task(gateway.client.get("/v1/todos", headers=authorized(provider, "b")))
+        await until(lambda: gateway.metric("gateway_users_waiting", policy="user-requests") == 1)
+        second.cancel()
+        await until(lambda: gateway.metric("gateway_users_waiting", policy="user-requests") == 0)
         release.set()
-        assert [(await read).status_code for read in reads] == [200, 200]
+        assert (await first).status_code == 200
+        assert len(upstream.requests) == 1
+
+
+async def test_the_wait_for_a_place_is_no_overhead_of_the_gateway(
+    start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
+) -> None:
+    release = asyncio.Event()
+
+    async def held(_request: Request) -> Reply:
+        await release.wait()
+        return reply(b"{}")
+
+    upstream.answer = held
+    async with start_gateway(max_in_flight=8) as gateway:
+        first = asyncio.create_task(gateway.client.get("/v1/todos", headers=authorized(provider, "a")))
+        await upstream.wait_for_requests(1)
+        second = asyncio.create_task(gateway.client.get("/v1/todos", headers=authorized(provider, "a")))
+        await until(lambda: gateway.metric("gateway_users_at_share", policy="user-requests") == 1)
+        assert (await second).status_code == 429
+        duration = gateway.metric("gateway_request_duration_seconds_sum", route="/v1/todos")
+        assert duration - gateway.metric("gateway_overhead_seconds_sum") >= shares.WAIT_SECONDS - 0.01
+        release.set()
+        assert (await first).status_code == 200
 
 
 async def test_what_one_user_has_under_way_leaves_places_to_others(

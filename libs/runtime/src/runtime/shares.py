@@ -55,6 +55,12 @@ class FairShares:
         """How many users wait."""
         return len(self._waiting)
 
+    @property
+    def at_share(self) -> int:
+        """How many users hold their share, or wait because they would hold more than they may."""
+        full = {user for user, held in self._held.items() if held >= self._share}
+        return len(full | {user for user, queue in self._waiting.items() if not self._is_fair(user, queue[0].amount)})
+
     def held(self, user: str) -> int:
         """How much a user holds."""
         return self._held.get(user, 0)

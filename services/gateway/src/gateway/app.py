@@ -124,22 +124,28 @@ class Gateway:
             host=host,
             client=request.client,
         )
-        await self._forwarder.enter(request.user_id)
         watcher = self._watchers.watch(request.receive)
         started = time.perf_counter()
         try:
+            await self._forwarder.enter(request.user_id)
             try:
-                response = await self._forwarder.send(outgoing)
+                await self._exchange(request, outgoing)
             finally:
-                request.upstream_seconds = time.perf_counter() - started
-            await request.answer(response, self._forwarder)
+                self._forwarder.leave(request.user_id)
         except asyncio.CancelledError:
             watcher.raise_if_disconnected()
             raise
         finally:
             request.exchange_seconds = time.perf_counter() - started
             watcher.stop()
-            self._forwarder.leave(request.user_id)
+
+    async def _exchange(self, request: "_Request", outgoing: Outgoing) -> None:
+        started = time.perf_counter()
+        try:
+            response = await self._forwarder.send(outgoing)
+        finally:
+            request.upstream_seconds = time.perf_counter() - started
+        await request.answer(response, self._forwarder)
 
     def _record(self, request: "_Request") -> None:
         seconds = time.perf_counter() - request.started

@@ -23,7 +23,7 @@ class Metrics:
         )
         self.overhead = Durations(
             "gateway_overhead_seconds",
-            "The same without the exchange with the upstream, from its first byte sent to the last passed on.",
+            "The same without the wait for a place upstream and the exchange there, to the last byte passed on.",
             [],
             registry,
         )
@@ -77,6 +77,18 @@ class Metrics:
         self.buffered_bytes = Gauge("gateway_buffered_bytes", "Request bodies held now.", registry=registry)
         self.buffered_bytes_limit = Gauge(
             "gateway_buffered_bytes_limit", "Request bodies held at most; beyond that 503.", registry=registry
+        )
+        self.users_at_share = Gauge(
+            "gateway_users_at_share",
+            "Users that hold their share of what all users share, or wait because they would hold more.",
+            ["policy"],
+            registry=registry,
+        )
+        self.users_waiting = Gauge(
+            "gateway_users_waiting",
+            "Users with requests that wait for what all users share.",
+            ["policy"],
+            registry=registry,
         )
         self.share_refusals = Counter(
             "gateway_share_refusals_total",

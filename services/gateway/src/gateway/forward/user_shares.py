@@ -23,6 +23,8 @@ class UserShares:
         self._policy: SharePolicy = policy
         self._shares = FairShares(total, per_user or max(1, total // SHARE_DIVISOR), self._relieve)
         self._clients = ClientWaits()
+        metrics.users_at_share.labels(policy).set_function(lambda: self._shares.at_share)
+        metrics.users_waiting.labels(policy).set_function(lambda: self._shares.waiting)
         self._refusals = metrics.share_refusals.labels(policy)
         self._ended = metrics.idle_clients_ended.labels(policy)
 
