@@ -97,7 +97,7 @@ def _fill(stage: Stage, database: str, users: int) -> None:
     stage.run("migration", [PROGRAMS / "todos", "migrate"], urls)
     with psycopg.connect(stage.postgres.superuser_url(database), autocommit=True) as connection:
         connection.execute("SET maintenance_work_mem = '1GB'")
-        # built anew at the end: ten times as fast as row by row
+        # built again at the end: ten times as fast as row by row
         indexes = connection.execute(
             "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'todo' AND indexname NOT LIKE '%pkey'"
         ).fetchall()

@@ -72,7 +72,7 @@ def _soaked(name: str, running: Running, new_requests: NewRequests) -> dict[str,
         enough = int(rate * SECONDS * 1.5)
         load = drive(running.port, new_requests(made, enough), CONNECTIONS, SECONDS)
         load.check(name, running.child)
-        # wrk begins anew where it runs out: what it then repeats does not count
+        # wrk begins again where it runs out: what it then repeats does not count
         made, sent, rate = made + enough, sent + min(load.requests, enough), max(int(load.per_second), 1)
         memory[sent] = resident_bytes(running.child.pid) / MIB
         tell(f"{name}: {sent:,} requests, {memory[sent]:.1f} MiB")

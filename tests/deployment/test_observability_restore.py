@@ -73,7 +73,7 @@ async def is_reset(user: Client, since: str) -> bool:
     return answer.status_code == 410 and answer.json()["code"] == "sync_reset"
 
 
-async def test_every_client_syncs_anew_and_no_number_comes_twice(restoration: Restoration) -> None:
+async def test_every_client_syncs_again_and_no_number_comes_twice(restoration: Restoration) -> None:
     database, copy = restoration.database, restoration.copy
     migrate_database(database.server, database.name)
     async with running(database.app_url) as service:

@@ -22,7 +22,7 @@ def superuser(postgres: LocalPostgres) -> psycopg.Connection:
 
 @contextlib.asynccontextmanager
 async def out_of_connections(stage: Stage) -> AsyncIterator[None]:
-    """Somebody else takes every connection, and todos has to connect anew."""
+    """Somebody else takes every connection, and todos has to connect again."""
     postgres, taken = stage.cluster.stores.postgres, list[psycopg.Connection]()
 
     def take() -> None:

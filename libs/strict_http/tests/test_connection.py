@@ -240,7 +240,7 @@ async def test_headers_that_do_not_come_in_time_are_answered_408(head: bytes, mo
         assert len(served.seen) == 1
 
 
-async def test_each_byte_of_a_slow_head_does_not_start_its_time_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_byte_of_a_slow_head_does_not_start_its_time_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeouts, "HEAD_SECONDS", 0.05)
     async with serving() as served:
         client = await served.connect()
@@ -363,7 +363,7 @@ async def test_an_idle_connection_is_closed_in_silence_after_its_answer() -> Non
         assert await client.closed()
 
 
-async def test_each_answer_starts_the_time_of_an_idle_connection_anew() -> None:
+async def test_each_answer_starts_the_time_of_an_idle_connection_again() -> None:
     async def at_once(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, 200, [])
 

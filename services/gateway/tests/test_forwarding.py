@@ -385,7 +385,7 @@ async def test_a_kept_connection_is_ended_when_its_idle_time_is_over_however_lon
         await until(lambda: gateway.metric("gateway_upstream_connections") == 0)
 
 
-async def test_a_get_on_a_connection_that_breaks_is_sent_once_more_signed_anew(
+async def test_a_get_on_a_connection_that_breaks_is_sent_once_more_signed_again(
     gateway: Running, provider: Provider, upstream: ScriptedServer
 ) -> None:
     upstream.answer = lambda _request: Reply(b"", "reset") if len(upstream.requests) == 1 else reply(b"again")

@@ -222,7 +222,7 @@ async def test_a_denial_is_remembered_without_asking_redis(
         assert (denied("redis"), denied("memory")) == (1, 2)
 
 
-async def test_a_denial_is_remembered_for_its_time_and_then_judged_anew(redis_limits: RedisLimits) -> None:
+async def test_a_denial_is_remembered_for_its_time_and_then_checked_again(redis_limits: RedisLimits) -> None:
     clock, metrics = _FakeTime(), Metrics()
     policies = {"user": Policy("user", 1, 3600)}
     memory = RevocationMemory(3600, 10)

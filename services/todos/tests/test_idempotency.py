@@ -139,7 +139,7 @@ async def test_a_creation_whose_answer_was_lost_is_not_made_twice(
         assert kept(superuser, alice) == 1
 
 
-async def test_an_expired_record_counts_as_none_and_is_written_anew(
+async def test_an_expired_record_counts_as_none_and_is_written_again(
     alice: Client, superuser: psycopg.Connection
 ) -> None:
     first = await post(alice, "k")

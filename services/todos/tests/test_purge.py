@@ -160,7 +160,7 @@ async def test_a_client_that_missed_a_purge_is_reset_and_another_is_not(
         assert (await alice.get(f"/v1/changes?since={after}")).json()["items"] == []
         assert (await alice.get("/v1/changes")).json()["items"] == [kept]
         assert_problem(await alice.send("POST", f"{path(todo)}/restore"), 404, "not_found")
-        assert (await alice.send("PUT", path(todo), json_body={"title": "anew"})).status_code == 201
+        assert (await alice.send("PUT", path(todo), json_body={"title": "again"})).status_code == 201
 
 
 async def next_since(client: Client) -> str:

@@ -175,7 +175,7 @@ async def test_the_wall_clock_time_survives_a_gap_in_the_series(alice: Client) -
     assert dues == ["2999-03-31T01:30:00Z", "2999-04-01T00:30:00Z", "2999-04-02T00:30:00Z"]
 
 
-async def test_a_due_date_set_anew_is_the_wall_clock_time_from_then_on(alice: Client) -> None:
+async def test_a_due_date_set_again_is_the_wall_clock_time_from_then_on(alice: Client) -> None:
     todo = await alice.create(due_date="2999-03-30T01:30:00Z", timezone="Europe/Berlin", recurrence="FREQ=DAILY")
     todo = await read(alice, (await change(alice, todo, completed=True))["next_id"])
     await change(alice, todo, due_date="2999-03-31T02:30:00Z")

@@ -1,4 +1,4 @@
-"""The service put together: observation → proven caller → route → scoped store → database."""
+"""Puts the service together: access log → authentication → route → one user's store → database."""
 
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ from todos.settings import ServeSettings
 
 @asynccontextmanager
 async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
-    """The service with its pool, which connects once `background` has found the database fit."""
+    """The service with its pool, which connects once `background` has found the database ready."""
     metrics = Metrics()
     async with open_database(
         settings.database_url,
@@ -40,6 +40,6 @@ async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
 
 
 def create_app(settings: ServeSettings, database: Database, metrics: Metrics) -> App:
-    """What listens on the private port."""
+    """The ASGI application of the private port."""
     dispatcher = Dispatcher(api, database, Slices())
     return AccessLogMiddleware(AuthenticationMiddleware(dispatcher, settings.identity_keys, metrics), metrics)

@@ -14,7 +14,7 @@ from todos.schema.check import check
 from todos.settings import MigrateSettings, PurgeSettings, ServeSettings
 
 KEEPALIVE_SECONDS = 75
-"""Longer than the gateway keeps an idle connection, so that it is never this side that hangs up."""
+"""Longer than the gateway keeps an idle connection, so that this side never closes one that the gateway may use."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,7 +26,7 @@ _registered: WeakSet[Statement[Any]] = WeakSet()
 
 
 class Runnable(Protocol):
-    """What a transaction needs to run a command, whatever its rows are."""
+    """What a transaction needs to run a command of any row type."""
 
     def bound_to(self, user_id: str) -> Sent: ...
 
@@ -34,7 +34,7 @@ class Runnable(Protocol):
 
 
 class Command[Row]:
-    """A statement with its values, among which `user_id` is not; `rows` is there once it has run."""
+    """A statement with its values, except `user_id`; `rows` is set once it has run."""
 
     def __init__(self, statement: Statement[Row], values: Mapping[str, Value] | None = None) -> None:
         self._statement = statement

@@ -19,7 +19,7 @@ log = logging.getLogger("todos.database")
 
 
 class LostConnectionError(psycopg.OperationalError):
-    """The connection broke, or the server fell silent.
+    """The connection broke, or the server stopped answering.
 
     Attributes:
         was_committing: a COMMIT had been sent, so that the change may have been made.
@@ -38,24 +38,25 @@ def unavailable() -> ProblemError:
 
 
 def overloaded() -> ProblemError:
-    """Others were always faster."""
+    """Every attempt lost against a concurrent transaction."""
     retry = retry_after(OVERLOADED_RETRY_AFTER_SECONDS)
     return ProblemError("overloaded", "Too much is under way. Try again shortly.", headers=[retry])
 
 
 @contextlib.contextmanager
 def answering_failures(url: SecretStr) -> Iterator[None]:
-    """Turn every failure of the database into a 503, logged without the database's words.
+    """Turn every failure of the database into a 503; the log does not quote the database.
 
     Raises:
-        ProblemError: `database_timeout` where a statement took too long, `overloaded` where others were always faster,
+        ProblemError: `database_timeout` where a statement took too long, `overloaded` where every attempt lost against
+        a concurrent transaction,
             else `database_unavailable`.
     """
     try:
         yield
     except QueryCanceled:
         log.warning("statement timed out")
-        detail = "The database took too long for this request. Nothing was changed; ask for less, or try again."
+        detail = "The database took too long for this request. Nothing was changed; request less, or try again."
         retry = retry_after(RETRY_AFTER_SECONDS)
         raise ProblemError("database_timeout", detail, headers=[retry]) from None
     except (SerializationFailure, DeadlockDetected):

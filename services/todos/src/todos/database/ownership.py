@@ -1,8 +1,8 @@
 """Finds whose rows a statement reads and changes, and refuses one that could reach another user's.
 
 The check runs inside the compiler, at every SELECT, INSERT, UPDATE and DELETE that it renders: a table that this walk
-misses is not in the SQL. What the walk cannot judge is refused too: raw text, a function or a table that it does not
-know. The finished SQL is compared with what was walked, for constructs that render by other ways.
+misses is not in the SQL. What the walk cannot check is refused too: raw text, a function or a table that it does not
+know. The finished SQL is compared with what was walked, for constructs that are rendered in another way.
 """
 
 import re

@@ -23,7 +23,7 @@ log = logging.getLogger("todos.database")
 
 
 class PipelinedConnection(AsyncConnection[TupleRow]):
-    """psycopg's connection, past psycopg's own pipeline, which takes three times the CPU for the same bytes."""
+    """psycopg's connection without psycopg's own pipeline, which takes three times the CPU for the same bytes."""
 
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
@@ -43,8 +43,8 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
     async def round_trip(self, *statements: Sent) -> list[list[TupleRow]]:
         """Send `statements` at once and return the rows of each.
 
-        They share an implicit transaction, unless one of them begins an explicit one. Whatever else ends it than the
-        server, cancellation too, closes the connection: what is still on its way belongs to nobody.
+        They share an implicit transaction, unless one of them begins an explicit one. If the call is cancelled or fails
+        locally, the connection is closed, because unread results would be taken for those of the next request.
 
         Raises:
             psycopg.Error: of the first statement that failed; those after it did not run.

@@ -21,7 +21,7 @@ RECONNECT_SECONDS = 2
 
 @dataclass(slots=True)
 class Database:
-    """The pool, and whether what it reaches was found fit to serve from; until then no request meets it."""
+    """The pool, and whether its database was found ready; until then no request uses it."""
 
     pool: AsyncConnectionPool[PipelinedConnection]
     url: SecretStr
@@ -68,7 +68,7 @@ def connection_options(statement_seconds: float) -> dict[str, object]:
 
 
 def is_closed_by_server(connection: PipelinedConnection) -> bool:
-    """Whether the server has hung up, found without a round trip: an idle connection has nothing to say."""
+    """Whether the server has closed the connection, found without a round trip: an idle one has nothing to read."""
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
     return bool(poller.poll(0))

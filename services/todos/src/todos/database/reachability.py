@@ -1,10 +1,10 @@
-"""Why PostgreSQL cannot be used, in an operator's words.
+"""Why PostgreSQL cannot be used, in words for an operator.
 
 In a session every error has an SQLSTATE (PostgreSQL's manual, appendix A). While a session is being made there is none:
 libpq hands over text alone, its own (`fe-connect.c`, `fe-auth.c`, `fe-secure-openssl.c`) or what the server said
 (`postmaster.c`, `auth.c`, `postinit.c`; PgBouncer's `client.c`), and psycopg's where a name is looked up. The text is
-compared with what those files can say, without the names it quotes, and is never shown. What a server says in another
-language than English is known by its form alone.
+compared with what those files can say, without the names it quotes, and is never shown. Messages of a server in another
+language than English are only recognised by their form.
 """
 
 import re
@@ -34,7 +34,7 @@ from runtime.reachability import (
 DEFAULT_PORT = 5432
 CERTIFICATE_SECONDS = 3
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
-"""Asks for TLS (PostgreSQL's manual, section 54.7)."""
+"""The SSLRequest message (PostgreSQL's manual, section 54.7)."""
 
 _FULL = "the server takes no more connections"
 _STARTING = "the server is starting, stopping or recovering"
@@ -92,8 +92,7 @@ def target_of(url: str) -> Target:
 def fault_of(error: BaseException, url: str) -> ServerFault:
     """Where the database is, and why `error` happened.
 
-    Takes up to 3 s where a certificate is not trusted: the server is asked for it once more, since libpq does not say
-    who issued it.
+    Takes up to 3 s where a certificate is not trusted: it is fetched again, since libpq does not report who issued it.
     """
     target = target_of(url)
     pgconn = getattr(error, "pgconn", None)
@@ -120,7 +119,7 @@ def _reason(error: BaseException, target: Target) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """The text without the names that it quotes, which could be taken for its words."""
+    """The text without the names that it quotes, which could be mistaken for the message itself."""
     text = str(error).partition("Multiple connection attempts failed")[0]
     return _PREAMBLE.sub("", _QUOTED.sub('""', text))
 

@@ -1,7 +1,7 @@
-"""The scoped entry: the only place where a connection is taken for users' data.
+"""One user's session: the only place where a connection is taken for users' data.
 
-Every transaction here begins with the user's id as a setting that ends with it, which row-level security
-compares each row to. Statements go out in pipelines: a read is one round trip, and so is a write of one step.
+Every transaction here begins by setting the user's id for its own duration; row-level security compares each row to it.
+Statements are pipelined: a read is one round trip, and so is a write of one step.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from todos.database.pipeline import PipelinedConnection, Sent
 from todos.database.pool import Database, is_closed_by_server
 
 ATTEMPTS = 3
-"""How often a transaction that lost against another one is tried."""
+"""How often a transaction is tried that loses against concurrent ones."""
 
 GRACE_SECONDS = 1
-"""How much longer than one statement a round trip may take before the connection is given up."""
+"""Seconds that a round trip may take beyond the time-out of one statement before its connection is closed."""
 
 SEEN_BEFORE = "seen_signature_pkey"
-"""The constraint that a write breaks that was received before."""
+"""The constraint that a repeated write violates."""
 
 _BEGIN: Sent = (b"BEGIN", ())
 _COMMIT: Sent = (b"COMMIT", ())
@@ -43,7 +43,7 @@ class ReplayedError(Exception):
 class Transaction:
     """An open transaction of one user; each call is one round trip.
 
-    Whatever is left open when it ends is rolled back.
+    A transaction that is still open at the end is rolled back.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Transaction:
         statement_timeout: str,
         once: list[Runnable],
     ) -> None:
-        """Begins with `once`, which fails where the same request came before; a commit empties it.
+        """Begins with `once`, which fails if the same request came before.
 
-        Another attempt of the request after a commit is so not taken for a replay.
+        A commit clears it, so that another attempt of the request after a commit is not taken for a replay.
         """
         self._connection = connection
         self._guard = guard
@@ -105,12 +105,12 @@ type Work[Result] = Callable[[Transaction], Awaitable[Result]]
 
 
 class UserSession:
-    """One user's way to the database, and to nobody else's rows."""
+    """Runs statements for one user, who reaches no other user's rows."""
 
     def __init__(
         self, database: Database, user_id: str, once: Callable[[], Runnable], statement_seconds: float | None = None
     ) -> None:
-        """`once` makes the command that each write begins with, and that fails where the request came before."""
+        """`once` makes the command that each write begins with; it fails if the request was received before."""
         self._database = database
         self._user_id = user_id
         self._once = once
@@ -124,7 +124,7 @@ class UserSession:
         return UserSession(self._database, self._user_id, self._once, seconds)
 
     async def read[Row](self, command: Command[Row]) -> Sequence[Row]:
-        """Run one statement that changes nothing; once more, where the connection broke under it.
+        """Run one statement that changes nothing, and again if the connection breaks.
 
         Raises:
             ProblemError: `database_unavailable`, `database_timeout`, `overloaded`.
@@ -142,9 +142,9 @@ class UserSession:
         return command.rows
 
     async def write[Result](self, work: Work[Result]) -> Result:
-        """Run `work` in one transaction; again from its start, where it lost against another one.
+        """Run `work` in one transaction, and again from its start if it loses against a concurrent one.
 
-        `work` commits; where it raises instead, nothing has happened but that the request was received.
+        `work` commits; if it raises, nothing is kept but the record that the request was received.
 
         Raises:
             ProblemError: as `read`, or what `work` raised.
@@ -207,9 +207,9 @@ async def _undoing_the_unfinished[Result](
 
 
 class _Guard:
-    """Hangs up on a server that has not answered in time, so that whoever waits for it goes on at once.
+    """Closes the connection to a server that has not answered in time, so that the waiting task continues at once.
 
-    A cancelled task would instead ask that server, for seconds, to cancel the statement.
+    A cancelled task would instead spend seconds on a request to that server to cancel the statement.
     """
 
     def __init__(self, connection: PipelinedConnection, seconds: float) -> None:

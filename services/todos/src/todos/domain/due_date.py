@@ -1,4 +1,4 @@
-"""Due dates: a whole day somewhere, or a moment (RFC 3339 section 5.6)."""
+"""Due dates: a whole day in a time zone, or a moment (RFC 3339 section 5.6)."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
@@ -50,8 +50,8 @@ def _offset(given: re.Match[str]) -> fixed_offset:
 def resolve(due: date | datetime | None, timezone: str) -> tuple[date | None, datetime | None]:
     """The all-day date, if it is one, and the moment in UTC that it sorts and filters by.
 
-    A whole day begins at midnight in `timezone`: at the first of two, and where the clocks skip midnight at
-    the moment they do.
+    A whole day begins at midnight in `timezone`: the first of two midnights, or the moment of the change where the
+    clocks skip midnight.
 
     Raises:
         ValueError: midnight lies outside of the years 1 to 9999 in UTC.

@@ -1,4 +1,4 @@
-"""How a body or a query that breaks the contract is answered."""
+"""The problems for a body or a query that breaks the contract."""
 
 from collections.abc import Sequence
 

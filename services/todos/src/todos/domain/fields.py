@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from todos.domain import due_date, recurrence_rule
 from todos.domain.occurrences import can_occur
 
-reset_tzpath(to=[])  # every replica reckons by the tzdata package, whatever its image holds
+reset_tzpath(to=[])  # every replica uses the tzdata package, not the time zones of its image
 
 Priority = Literal["none", "low", "medium", "high", "urgent"]
 RANKS: dict[Priority, int] = {name: rank for rank, name in enumerate(get_args(Priority))}
@@ -20,7 +20,7 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 MAX_TAGS = 20
 INT32 = range(-(2**31), 2**31)
 STAMPS = ("completed_at", "created_at", "updated_at", "deleted_at", "next_id", "version")
-"""What the server adds to the fields of a client, in the contract's order."""
+"""The fields that the server sets, in the contract's order."""
 SERVER_SET = frozenset({"id", "url", *STAMPS})
 """Accepted in a body and ignored, so that what was read can be written back."""
 

@@ -1,7 +1,7 @@
 """When a recurring todo is due next (RFC 5545 section 3.3.10), by a search that is bounded for every rule.
 
 Our own, since a rule of whole days is a filter over the days of one period, and dateutil searches to the year 9999
-where a filter lets nothing through, and takes plain and numbered weekdays together for their intersection.
+where no day passes the filter, and reads plain and numbered weekdays together as their intersection.
 """
 
 import calendar
@@ -18,7 +18,7 @@ from todos.domain import due_date
 from todos.domain.recurrence_rule import Rule
 
 _CYCLE_YEARS, _CYCLE_MONTHS, _CYCLE_WEEKS = 400, 4800, 20_871
-"""After so many periods the Gregorian calendar repeats: what has not occurred by then never does."""
+"""The Gregorian calendar repeats after this many periods: a rule without an occurrence by then has none."""
 
 _CLOCKS_MARGIN = timedelta(days=2)
 """No change of clocks skips more than a day."""
@@ -50,9 +50,9 @@ def next_occurrence(
 
     Args:
         rule: its `count` is ignored.
-        due: where the series has come to, a date or a moment in UTC.
+        due: the current occurrence of the series, a date or a moment in UTC.
         timezone: an IANA name.
-        wall: of the occurrence that `due` is.
+        wall: the local time of the occurrence `due`, as `Occurrence.wall`.
         now: with its zone.
     """
     zone = ZoneInfo(timezone)
@@ -100,7 +100,7 @@ def _days(rule: Rule, base: date, earliest: date) -> Iterator[date]:
 
 
 def _explicit(rule: Rule, base: date) -> Rule:
-    """The rule with what it leaves to its start (RFC 5545 section 3.3.10, the part before its examples)."""
+    """The rule completed with what it takes from its start (RFC 5545 section 3.3.10, the part before its examples)."""
     if rule.by_day or rule.by_month_day or rule.freq == "DAILY":
         return rule
     if rule.freq == "WEEKLY":
@@ -194,7 +194,7 @@ def _fits(rule: Rule, weekdays: dict[int, set[int]], day: date) -> bool:
 
 
 def _ordinals(rule: Rule, day: date) -> tuple[int, int]:
-    """Which of its weekdays a day is, from the start and from the end of its month, or of its year."""
+    """The ordinal of a day among the same weekdays of its month or year, counted from the start and from the end."""
     if rule.freq == "YEARLY" and not rule.by_month:
         index, length = day.timetuple().tm_yday - 1, 365 + calendar.isleap(day.year)
     else:
@@ -204,7 +204,7 @@ def _ordinals(rule: Rule, day: date) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def can_occur(rule: Rule) -> bool:
-    """Whether there is a day, whatever the start, that the rule picks; its `interval` and end are ignored."""
+    """Whether the rule picks any day from any start; its `interval` and end are ignored."""
     if not (rule.by_day or rule.by_month_day or rule.by_set_pos):
         return True
     if rule.freq == "WEEKLY":

@@ -13,7 +13,7 @@ _VERSION = re.compile(rb'"([1-9][0-9]{0,17})"')
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The tags of an `If-Match` or `If-None-Match`, or whatever is there."""
+    """The tags of an `If-Match` or `If-None-Match`, or `*` for any that exists."""
 
     tags: frozenset[bytes]
     anything: bool
@@ -28,7 +28,7 @@ class Condition:
 
     @property
     def versions(self) -> list[int]:
-        """The versions that its strong tags name."""
+        """The versions named by its strong tags."""
         return [int(found[1]) for tag in self.tags if (found := _VERSION.fullmatch(tag))]
 
 

@@ -69,13 +69,13 @@ class Rule:
         return ";".join(parts)
 
     def after_completion(self) -> "Rule | None":
-        """The rule that the next todo carries; None where this one was the last."""
+        """The rule of the next todo; None if this one was the last."""
         if self.count is None:
             return self
         return replace(self, count=self.count - 1) if self.count > 1 else None
 
     def check_due(self, due: date | datetime | None) -> None:
-        """Whether a todo that is due then may carry this rule.
+        """Check that a todo with this due date may have this rule.
 
         Raises:
             ValueError: it has no due date, or one of the other kind than `UNTIL`.

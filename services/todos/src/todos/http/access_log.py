@@ -1,4 +1,4 @@
-"""The outermost layer: every answer is counted, logged and has an id, and no fault tells about itself."""
+"""Counts and logs every response, assigns the request id, and hides exception details from the client."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from todos.http.authentication import CALLER, REQUEST_ID, ROUTE
 from todos.metrics import Metrics, label_of
 
 UNROUTED = "unrouted"
-"""The route label of what met no route, refused callers included."""
+"""The route label of requests that matched no route, refused callers included."""
 CLIENT_LEFT = 499
 """The status label of a request whose client left before the answer."""
 
@@ -21,7 +21,7 @@ requests = RequestLog("todos", log)
 
 
 class AccessLogMiddleware:
-    """Counts and logs each request; an exception that got here becomes an opaque 500."""
+    """Counts and logs each request; an unhandled exception becomes an opaque 500."""
 
     def __init__(self, app: App, metrics: Metrics) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Who asks, proven before anything else is looked at."""
+"""Verifies the gateway's signature before anything else is read."""
 
 import time
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_IMPORT_BYTES = 5 * MAX_BODY_BYTES
 IMPORT = b"/v1/import"
 REQUEST_ID = "todos.request_id"
-"""The key of the request's id in the ASGI scope: ours until the caller is proven, then the gateway's."""
+"""The key of the request's id in the ASGI scope: ours until the caller is authenticated, then the gateway's."""
 CALLER = "todos.http.authentication"
 ROUTE = "todos.route"
 """The key of the route's template, where there is one."""
@@ -24,7 +24,7 @@ _CLOSE = (b"connection", b"close")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A proven user with the body that the proof covers."""
+    """An authenticated user with the body that the signature covers."""
 
     user_id: str
     request_id: str
@@ -33,7 +33,7 @@ class Caller:
 
 
 class AuthenticationMiddleware:
-    """Passes on what the gateway has signed, with the `Caller` in the scope; anything else is 401 here."""
+    """Passes on requests that the gateway has signed, with the `Caller` in the scope, and answers 401 to all others."""
 
     def __init__(self, app: App, keys: Keyring, metrics: Metrics) -> None:
         self._app = app

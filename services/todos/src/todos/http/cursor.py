@@ -1,4 +1,4 @@
-"""Where a page ended: opaque to clients, and good for one user, sort and set of filters."""
+"""Cursors: where a page ended, opaque to clients, and valid for one user, sort and set of filters."""
 
 import hmac
 import json
@@ -26,7 +26,7 @@ class Position(NamedTuple):
 
 
 def binding(user_id: str, sort: Sort, filters: object) -> str:
-    """What a cursor is good for; `filters` is anything that JSON can say."""
+    """What a cursor is valid for; `filters` is any JSON value."""
     return opaque_token.binding(json.dumps([user_id, sort.field, sort.descending, filters]).encode())
 
 

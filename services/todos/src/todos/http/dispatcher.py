@@ -1,4 +1,4 @@
-"""From a request to its handler, past the middlewares and the dependency solver of FastAPI, which have no use here."""
+"""Calls the handler of a request, without FastAPI's middlewares and dependency solver, which have no use here."""
 
 import re
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a creation that was asked for twice happens once, and is answered the same."""
+"""`Idempotency-Key`: a repeated creation happens once and gets the same answer."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
 def keyed_request(headers: Sequence[tuple[bytes, bytes]], body: bytes) -> IdempotentRequest | None:
-    """What the header makes of a request; None where there is none.
+    """The key of the request with its body's digest; None without the header.
 
     Raises:
         ProblemError: `bad_request`, it came more than once or is not 1 to 255 visible characters.

@@ -11,9 +11,9 @@ _ANY_QUALITY = re.compile(r";\s*q\s*=", re.IGNORECASE)
 
 
 def preferred(headers: Sequence[tuple[bytes, bytes]], offered: Sequence[str]) -> str:
-    """The offered type of the highest quality, the earlier of equals; the first, where the client asks for none.
+    """The offered type of the highest quality, the earlier of equals; the first if the client states none.
 
-    Of the ranges that a type fits, the most specific one decides; parameters other than `q` are not looked at.
+    Of the ranges that a type fits, the most specific one decides; parameters other than `q` are ignored.
 
     Raises:
         ProblemError: `not_acceptable`.

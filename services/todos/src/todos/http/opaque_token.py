@@ -42,7 +42,7 @@ def decode(text: str, *, count: int, longest: int) -> list[object]:
 
 
 def binding(subject: bytes) -> str:
-    """A digest of what a token is good for, 128 bits in 22 characters."""
+    """A digest of what a token is valid for, 128 bits in 22 characters."""
     return _base64url(hashlib.sha256(subject).digest()[:_BINDING_BYTES])
 
 

@@ -116,7 +116,7 @@ def changes_query(query: bytes, user_id: str) -> ChangesQuery:
 
 
 def read_strictly(pairs: Pairs, readers: Readers) -> dict[str, object]:
-    """What each given parameter says to its reader, which raises ValueError where it says nothing.
+    """The value of each given parameter, read by its reader, which raises ValueError for a wrong one.
 
     Raises:
         ProblemError: `invalid`, with every fault, those of unknown and of repeated parameters included.

@@ -1,4 +1,4 @@
-"""What a handler is given."""
+"""The request as a handler gets it."""
 
 from starlette.requests import Request
 
@@ -13,7 +13,7 @@ from todos.store.seen_signatures import remember
 
 
 class TodoRequest(Request):
-    """A request of a proven caller, and this caller's todos."""
+    """A request of an authenticated caller, with this caller's todos."""
 
     def __init__(self, scope: Scope, receive: Receive, database: Database, slices: Slices) -> None:
         super().__init__(scope, receive)
@@ -25,7 +25,7 @@ class TodoRequest(Request):
 
     @property
     def todo_id(self) -> str:
-        """The id in the path. Raises `not_found` where it can be nobody's."""
+        """The id in the path. Raises `not_found` where it is no UUID in canonical form."""
         todo_id: str = self.path_params["todo_id"]
         if not is_canonical_uuid(todo_id):
             raise not_found()

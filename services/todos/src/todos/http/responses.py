@@ -1,4 +1,4 @@
-"""What is sent back: todos as the contract writes them, and the headers that belong to them."""
+"""Responses: todos in the contract's form, with their headers."""
 
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -31,7 +31,7 @@ class Answer(Response):
 
 
 def base_url(headers: Headers) -> str:
-    """Where the caller found this API: as the gateway forwards it, or else as this request came."""
+    """The base URL of this API as the caller used it: as the gateway forwards it, or else of this request."""
     given = {name: value.decode("latin-1") for name, value in headers if name in _ADDRESS}
     scheme = given.get(b"x-forwarded-proto", "http")
     hosts = (given.get(b"x-forwarded-host", ""), given.get(b"host", ""), "localhost")
@@ -61,7 +61,7 @@ def created(row: ShownRow, headers: Headers, request_id: str) -> Response:
 
 
 def created_once(known: KnownRow, request_id: str) -> Response:
-    """201 as `created`, of what is kept under an Idempotency-Key, whoever asks from where."""
+    """201 as `created`, of the answer that is kept under an Idempotency-Key, independent of the caller's URL."""
     document = kept_answer(known)
     return _created(str(document["id"]), known.version, encode(document), request_id)
 
@@ -74,7 +74,7 @@ def _created(todo_id: str, version: int, document: str, request_id: str) -> Resp
 def todo_page(
     rows: Iterable[ShownRow], headers: Headers, request_id: str, tag: bytes, next_query: str | None
 ) -> Response:
-    """200 with an array, and the way to the next page where there is one (RFC 8288)."""
+    """200 with an array, and a link to the next page if there is one (RFC 8288)."""
     base = base_url(headers)
     more = [(b"etag", tag)]
     if next_query is not None:
@@ -88,7 +88,7 @@ def json(document: Mapping[str, object], request_id: str) -> Response:
 
 
 def changes(page: Changes, user_id: str, headers: Headers, request_id: str) -> Response:
-    """200 with a page of changes: todos, and of the deleted ones only that."""
+    """200 with a page of changes: todos, and of deleted ones their id, version and time of deletion."""
     base = base_url(headers)
     items = _array(_tombstone(row) if row.deleted_at else _shown(row, base) for row in page.rows)
     rest = encode({"next_since": sync_token.encode(page.next_since, user_id), "has_more": page.has_more})
@@ -130,7 +130,7 @@ def no_content(request_id: str) -> Response:
 
 
 def not_modified(tag: bytes, if_none_match: Condition | None, request_id: str) -> Response | None:
-    """304, where the client has what `tag` stands for."""
+    """304 if the client holds the version of `tag`."""
     if if_none_match is None or not if_none_match.holds_weakly(tag):
         return None
     return _bare(304, request_id, [(b"etag", tag), *_CACHING])

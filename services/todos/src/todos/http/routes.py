@@ -1,4 +1,4 @@
-"""The routes of the contract, each from its parameters to its answer."""
+"""The routes of the contract, each from its parameters to its response."""
 
 from fastapi import Response
 

@@ -1,4 +1,4 @@
-"""`since`: how far a client has followed the changes, opaque to it, and good for one user."""
+"""`since`: how far a client has followed the changes, opaque to it, and valid for one user."""
 
 from typing import TypeIs
 

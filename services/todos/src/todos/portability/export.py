@@ -1,7 +1,7 @@
-"""Everything of one user, or what filters leave of it, in constant memory.
+"""All todos of one user, or those that match the filters, in constant memory.
 
-Each batch is one statement of its own and as of one moment, the batches go by the moment of creation: what stays as it
-is appears exactly once, what is created, changed or deleted meanwhile in one of its states or not at all.
+Each batch is one statement of its own and as of one moment, in the order of creation: a todo that does not change
+appears exactly once; one that is created, changed or deleted meanwhile appears in one of its states or not at all.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Format(Protocol):
 
 
 def open_format(media_type: str, base: str) -> Format:
-    """A new document of one of `MEDIA_TYPES`, of todos that are found at `base`."""
+    """A new document of one of `MEDIA_TYPES`, of todos whose URLs begin with `base`."""
     match media_type:
         case "text/calendar":
             return Calendar()
@@ -68,7 +68,7 @@ async def batches(scope: UserSession, filters: Filters, *, deleted: bool) -> Asy
 
 
 async def begun[Item](source: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    """The same items, the first of which is there already: what fails before it can still be answered."""
+    """The same items, the first of them already fetched: a failure before it can still get its own status."""
     first = await anext(source)
 
     async def items() -> AsyncIterator[Item]:

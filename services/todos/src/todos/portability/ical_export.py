@@ -42,17 +42,17 @@ class Calendar:
 
 
 def _due(fields: TodoFields) -> date | datetime | None:
-    """The due date as its calendar has it: on the clocks of its zone, where they can say it, or else in UTC."""
+    """The due date in the local time of its zone if that is unambiguous, or else in UTC."""
     due = fields.due_date
     if not isinstance(due, datetime) or fields.timezone == "UTC" or not FIRST_YEAR <= due.year <= LAST_YEAR:
         return due
     local = due.astimezone(ZoneInfo(fields.timezone))
-    # the second of two equal local times reads as the first: a series keeps the clock, anything else the moment
+    # the second of two equal local times is read as the first: a series keeps its local time, others their moment
     return due if local.fold and not _goes_on(fields) else local
 
 
 def _goes_on(fields: TodoFields) -> bool:
-    """Whether it is the open one of a series; a completed one has made the next, which goes on."""
+    """Whether it is the open todo of a series; a completed one has been followed by the next."""
     return fields.recurrence is not None and not fields.completed
 
 

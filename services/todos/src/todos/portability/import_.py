@@ -1,7 +1,7 @@
-"""The JSON that an export writes, taken back: every todo of it under its id, or none.
+"""Imports the JSON that an export writes: every todo under its id, or none.
 
-An id that is there is replaced as a PUT would, one that was deleted is live again, and nothing is completed by it:
-a recurring todo that comes in as done has no successor made.
+An existing todo is replaced as by a PUT, a deleted one is restored, and nothing is completed: a recurring todo that is
+imported as completed gets no successor.
 """
 
 import json
@@ -48,7 +48,7 @@ _IMPORTED: dict[str, TypeEngine[Any]] = {"id": Uuid(), **{name: value.type for n
 
 
 class Imported(NamedTuple):
-    """How many todos came new, and how many were there, deleted ones included."""
+    """How many todos were created, and how many were replaced, deleted ones included."""
 
     created: int
     updated: int
@@ -111,7 +111,7 @@ _to_json = json.JSONEncoder(default=rfc3339, ensure_ascii=False, separators=(","
 
 
 def _put_piece() -> Statement[_PieceRow]:
-    """The user's state is locked by a statement before, so that the one snapshot of this one is the latest.
+    """Run after `lock_state`: the row lock makes this statement's snapshot see every earlier commit of the user.
 
     `after` is how many items the pieces after this one have, `at` the moment of the import, null in the first piece.
     """

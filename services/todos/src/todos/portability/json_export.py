@@ -7,7 +7,7 @@ from todos.store.todo_json import encode, todo_document
 
 
 class TodoList:
-    """One document; `base` is where the caller found this API."""
+    """One document; `base` is the base URL of this API as the caller used it."""
 
     media_type = b"application/json"
     filename = "todos.json"

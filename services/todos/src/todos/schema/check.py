@@ -1,4 +1,4 @@
-"""Is this a database to serve from? A role that row-level security does not bind is refused."""
+"""Checks that the database is ready to serve from. A role that row-level security does not bind is refused."""
 
 import asyncio
 import logging
@@ -52,10 +52,10 @@ class _Table(NamedTuple):
 
 
 async def check(url: SecretStr) -> ServerFault | None:
-    """Judge the role and the schema that `url` leads to.
+    """Check the role and the schema that `url` leads to.
 
     Returns:
-        None where all is well, or what is not there yet and may still come.
+        None if all is well, or what is missing and may still be created.
 
     Raises:
         StartRefusedError: the role could get around row-level security, or a table has none.
@@ -111,7 +111,7 @@ def _judge_tables(tables: list[_Table]) -> str | None:
 
 
 async def open_when_fit(database: Database, url: SecretStr) -> None:
-    """Ask until the database is there and in order, then open the pool.
+    """Check again and again until the database is ready, then open the pool.
 
     Raises:
         StartRefusedError: as `check`.

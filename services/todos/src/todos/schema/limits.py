@@ -7,5 +7,5 @@ IDEMPOTENCY_HOURS = 24
 """How long an idempotency record counts."""
 
 SIGNATURE_MARGIN_SECONDS = 60
-"""How long a signature is kept after its end: longer than the clocks of two replicas that take the signatures of one
-gateway can differ, since each of them takes a signature for 30 s and 5 s before it was made."""
+"""How long a signature is kept after it expires: longer than the clocks of two replicas behind one gateway can
+differ, since each of them takes a signature for 30 s and 5 s before it was made."""

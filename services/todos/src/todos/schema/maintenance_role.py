@@ -1,7 +1,7 @@
 """What the maintenance role may do: see and delete what is to be purged, and note up to where that went.
 
-It reads no todo's text. Forced row-level security binds it as everybody else; of its two policies on a table one
-lets it past `own_rows`, and the other keeps it to what may be purged, whatever it sets.
+It reads no todo's text. Forced row-level security binds it as everybody else; of its two policies on a table one lets
+it past `own_rows`, and the other limits it to what may be purged, whichever user it sets.
 """
 
 from typing import NamedTuple
@@ -31,7 +31,7 @@ WHERE schemaname = current_schema() AND policyname = ANY(%s) AND roles = ARRAY[%
 
 
 def grant(owner: psycopg.Connection, role: str) -> None:
-    """Let `role` purge, and no other role that was let before.
+    """Allow `role` to purge, and no other role that was allowed before.
 
     A policy locks its table, if only for a moment. Each table has a transaction of its own: one that held two such
     locks would block, in another order, a writer that holds what it waits for.

@@ -1,4 +1,4 @@
-"""`todos migrate`: the schema, one process at a time, and what the serving role may do with it."""
+"""`todos migrate`: updates the schema, one process at a time, and grants the serving role its rights."""
 
 import time
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ LOCK_SECONDS = 10
 """How long a migration waits for a table before it gives up, so that no request waits behind it for longer."""
 IDLE_IN_TRANSACTION_SECONDS = 10
 TURN_SECONDS = 0.1
-"""How often to ask whether another migration has ended."""
+"""Seconds between two checks whether another migration has ended."""
 
 _ADVISORY_LOCK = 7_305_160_212_734_001
 

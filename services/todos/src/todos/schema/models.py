@@ -1,4 +1,4 @@
-"""The tables. The migrations make them; a test holds the two to each other."""
+"""The tables. The migrations create them; a test compares the two."""
 
 from datetime import date, datetime
 from typing import ClassVar
@@ -21,7 +21,8 @@ class Todo(SQLModel, table=True):
     id: UUID = Field(primary_key=True)
     title: str = Field(sa_type=Text)
     title_key: str = Field(sa_column=Column(Text(collation="C"), Computed("lower(title)", persisted=True)))
-    """What the title is sorted by; a column of its own, for row-level security to let it into an index."""
+    """The sort key of the title; a column of its own, because row-level security would keep an expression out of the
+    index."""
     description: str = Field(sa_type=Text)
     completed: bool
     priority: int = Field(sa_type=SmallInteger)
@@ -43,11 +44,11 @@ class Todo(SQLModel, table=True):
     """The todo that followed when this one was completed."""
     version: int = Field(sa_type=BigInteger)
     due_wall: datetime | None = Field(sa_type=DateTime)
-    """The local time that the recurrence keeps, where the clocks skip it and `due_at` had to leave it."""
+    """The local time of the series, where the clocks skip it and `due_at` differs from it."""
 
 
 class UserState(SQLModel, table=True):
-    """The row that puts one user's writers in line."""
+    """The row that serialises one user's writers."""
 
     __tablename__ = "user_state"
     __table_args__: ClassVar = {"info": {OF_USERS: True}}
@@ -58,11 +59,12 @@ class UserState(SQLModel, table=True):
     live_count: int
     """Todos that are not deleted, for the quota."""
     purged_seq: int = Field(sa_type=BigInteger)
-    """The highest number whose change can no longer be told: of a purged tombstone, or before the first of all."""
+    """The highest number whose change can no longer be listed: that of a purged tombstone, or the one before the
+    user's first."""
 
 
 class Idempotency(SQLModel, table=True):
-    """A creation that its client may ask for again under the same key."""
+    """A creation that its client may repeat under the same key."""
 
     __table_args__: ClassVar = {"info": {OF_USERS: True}}
 
@@ -71,7 +73,7 @@ class Idempotency(SQLModel, table=True):
     digest: bytes = Field(sa_type=LargeBinary)
     """SHA-256 of the request's body."""
     answer: str = Field(sa_type=Text)
-    """The todo as it was answered, but for its version and times, which the database gave."""
+    """The todo of the answer, without its version and times, which the database sets."""
     version: int = Field(sa_type=BigInteger)
     created_at: datetime = Field(sa_type=Timestamp)
     """Of the todo and of this record."""
@@ -87,11 +89,11 @@ class SeenSignature(SQLModel, table=True):
     proof: bytes = Field(sa_type=LargeBinary, primary_key=True)
     """The signature's 32 bytes."""
     expires: datetime = Field(sa_type=Timestamp)
-    """After which the signature is refused for its age."""
+    """When the signature expires."""
 
 
 class Erasure(SQLModel, table=True):
-    """One row for all users, who may read it: no number up to `highest` is ever a first one."""
+    """A single row for all users: new users start above `highest`, so that numbers of erased users are never reused."""
 
     __table_args__: ClassVar = {"info": {OF_USERS: False}}
 
@@ -100,9 +102,9 @@ class Erasure(SQLModel, table=True):
 
 
 TABLES = tuple(name for name, table in SQLModel.metadata.tables.items() if table.info[OF_USERS])
-"""What belongs to users, each row to one, behind row-level security."""
+"""The tables of users: each row belongs to one, behind row-level security."""
 PRIVILEGES = {
     **dict.fromkeys(TABLES, frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})),
     str(Erasure.__tablename__): frozenset({"SELECT", "UPDATE"}),
 }
-"""What serving takes of each table."""
+"""The rights of the serving role on each table."""

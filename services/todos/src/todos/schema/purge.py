@@ -1,4 +1,4 @@
-"""`todos purge`: deletes for good what nobody may ask for any more."""
+"""`todos purge`: deletes for good what can no longer be restored or repeated."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -15,7 +15,7 @@ from todos.schema.maintenance_role import is_granted
 from todos.settings import PurgeSettings
 
 BATCH_ROWS = 1000
-"""At most so many rows a transaction, so that no writer waits for longer than a few milliseconds."""
+"""Rows of one transaction at most, so that no writer waits for longer than a few milliseconds."""
 
 _ADVISORY_LOCK = 7_305_160_212_734_002
 
@@ -24,7 +24,7 @@ SELECT now() - make_interval(days => %s), now() - make_interval(hours => %s), no
 """
 _TIME_OUT = "SET LOCAL statement_timeout = '60s'"
 _TURN = "SELECT pg_advisory_xact_lock(%s)"
-# the users first, as every writer takes them: what is seen after this wait is what the user did before
+# lock users first, in the order of every writer; after the wait we see their committed changes
 _LOCK_USERS = """
 SELECT user_id FROM user_state
 WHERE user_id IN (SELECT user_id FROM todo WHERE deleted_at < %(before)s ORDER BY deleted_at LIMIT %(rows)s)
@@ -76,7 +76,7 @@ class PurgeError(Exception):
 
 
 def purge(settings: PurgeSettings, batch_rows: int = BATCH_ROWS) -> Iterator[str]:
-    """Delete what is old of tombstones, idempotency records and seen signatures, in batches of one transaction.
+    """Delete expired tombstones, idempotency records and signatures, in batches of one transaction each.
 
     Yields a line for each batch and a total.
 
@@ -115,7 +115,7 @@ def _in_batches(connection: psycopg.Connection, name: str, batch: Batch, before:
     while True:
         with connection.transaction():
             connection.execute(_TURN, [_ADVISORY_LOCK])
-            # after the wait for its turn: a batch has the time of one, however many others there are
+            # after the wait for its turn: the time limit is that of one batch, however many others wait
             connection.execute(_TIME_OUT)
             deleted = batch(connection, before, rows)
         if deleted is None:

@@ -1,4 +1,4 @@
-"""Deleting every todo that some filters fit, so that it can be undone."""
+"""Deletes every todo that matches some filters, so that it can be undone."""
 
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ from todos.store.sequence import next_numbers
 
 
 async def delete_all(scope: UserSession, filters: Filters) -> int:
-    """How many were deleted; each took a number of its own, in the order of their last changes."""
+    """How many were deleted; each takes a number of its own, in the order of their last changes."""
     delete = Command(delete_statement(filters.names), filters.values)
 
     async def work(transaction: Transaction) -> None:
@@ -27,7 +27,7 @@ async def delete_all(scope: UserSession, filters: Filters) -> int:
 
 @lru_cache(maxsize=64)
 def delete_statement(filters: frozenset[Filter]) -> Statement[int]:
-    """The user's state is locked by a statement before; values of the filters are parameters."""
+    """Run after `lock_state` in the same transaction; values of the filters are parameters."""
     live = [statements.of_user, col(Todo.deleted_at).is_(None)]
     turn = func.row_number().over(order_by=[col(Todo.version), col(Todo.id)])
     doomed = select(col(Todo.id), turn.label("turn")).where(*live, *filter_conditions(filters)).cte("doomed")

@@ -1,4 +1,4 @@
-"""What has changed since a client last asked, deletions included."""
+"""What has changed since a client's last request, deletions included."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from todos.store.sync_position import SyncPosition
 
 @dataclass(frozen=True, slots=True)
 class ChangesQuery:
-    """What `GET /v1/changes` was asked for."""
+    """The parameters of `GET /v1/changes`."""
 
     since: SyncPosition
     limit: int
@@ -36,7 +36,7 @@ class Changes:
 
 
 class ChangedRow(NamedTuple):
-    """The user's latest number and up to where tombstones are gone; beside them a todo, null where there is none."""
+    """The user's latest number and the highest purged one; beside them a todo, null where there is none."""
 
     seq: int
     purged_seq: int
@@ -47,7 +47,7 @@ async def read_changes(scope: UserSession, query: ChangesQuery) -> Changes:
     """One page, as of one moment; the numbers of a user commit in order, so nothing is skipped.
 
     Raises:
-        ProblemError: `sync_reset`, tombstones after `since` are gone, or it is from before an erasure.
+        ProblemError: `sync_reset`, tombstones after `since` are purged, or it is from before an erasure.
     """
     since = query.since
     values = {"number": since.number, "began": since.began, "limit": query.limit + 1}
@@ -64,13 +64,13 @@ async def read_changes(scope: UserSession, query: ChangesQuery) -> Changes:
 
 
 def sync_reset() -> ProblemError:
-    return ProblemError("sync_reset", "Changes after this since are no longer known; sync anew without since.")
+    return ProblemError("sync_reset", "This sync token has expired; restart with a full sync, without since.")
 
 
 def _read() -> Statement[ChangedRow]:
     """Live todos after `number`; deleted ones too, after `began`, which is now where it is null at the beginning."""
     number, began = bindparam("number", type_=BigInteger), bindparam("began", type_=BigInteger)
-    # a sync past its beginning needs every tombstone after `number`, a first one those from when it began
+    # a later sync needs every tombstone after `number`, an initial one those since it began
     first_needed = func.coalesce(began, func.nullif(number, literal_column("0", BigInteger)), col(UserState.seq))
     columns = statements.numbered(shown(todo_table))
     page = (

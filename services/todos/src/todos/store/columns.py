@@ -63,7 +63,7 @@ class ClientField:
 
 
 class TodoRow(NamedTuple):
-    """A todo as it is kept; times outside of `fields` are in UTC, without saying so."""
+    """A todo as it is kept; times outside of `fields` are naive datetimes in UTC."""
 
     id: str
     fields: TodoFields
@@ -88,7 +88,7 @@ def utc_text(column: SQLColumnExpression[datetime | None]) -> ColumnElement[str]
 
 
 def readable(name: str) -> SQLColumnExpression[Any]:
-    """A column of `todo` as a `TodoRow` has it: ids as text, moments in UTC without saying so."""
+    """A column of `todo` as a `TodoRow` has it: ids as text, moments as naive datetimes in UTC."""
     column = todo_table.c[name]
     match column.type:
         case Uuid():

@@ -1,4 +1,4 @@
-"""Erasing a user: nothing of theirs stays, and no number of theirs is given out again."""
+"""Erases a user: no data of theirs stays, and no number of theirs is used again."""
 
 from sqlalchemy import delete, update
 from sqlmodel import col
@@ -26,7 +26,7 @@ async def erase(scope: UserSession) -> None:
 
 
 def _raise_highest() -> Statement[None]:
-    """Whoever comes next begins above it: numbers can run ahead of the clock, and the clock can be set back."""
+    """New users start above it: numbers can run ahead of the clock, and the clock can be set back."""
     change = (
         update(Erasure)
         .where(state_of_user, col(Erasure.highest) < col(UserState.seq))

@@ -1,4 +1,4 @@
-"""What a list, a bulk operation or an export selects."""
+"""The filters and order of a list, a bulk operation or an export."""
 
 from dataclasses import dataclass
 
@@ -22,12 +22,12 @@ def session_for(session: UserSession, filters: frozenset[Filter]) -> UserSession
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What `GET /v1/todos` was asked for."""
+    """The parameters of `GET /v1/todos`."""
 
     shape: Shape
     values: dict[str, Value]
     limit: int
     bound_to: str
-    """What the cursors of this list are good for."""
+    """What the cursors of this list are valid for."""
     repeated: str
-    """The query of every further page, but for its cursor."""
+    """The query of every further page, without its cursor."""

@@ -61,7 +61,7 @@ class ListedRow[Row](NamedTuple):
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides the text of a statement; the values are its parameters."""
+    """What determines the text of a statement; the values are its parameters."""
 
     sort: Sort
     filters: frozenset[Filter]
@@ -70,7 +70,7 @@ class Shape:
 
 
 def _due_key(*, descending: bool) -> ColumnElement[datetime]:
-    """Null dates last both ways: the index's own words, for it to be found by."""
+    """Null dates come last in both orders: the very expression of the index, so that the planner uses it."""
     last = literal_column("'-infinity'::timestamptz" if descending else "'infinity'::timestamptz", Timestamp)
     return case((col(Todo.due_at).is_(None), last), else_=col(Todo.due_at))
 
@@ -132,19 +132,19 @@ def _occurs(part: ColumnElement[str], text: ColumnElement[str]) -> ColumnElement
 
 
 def filter_conditions(filters: frozenset[Filter]) -> list[ColumnElement[bool]]:
-    """What each filter asks of a todo; their values are parameters of the same names."""
+    """The condition of each filter; its value is a parameter of the same name."""
     return [_CONDITIONS[name]() for name in sorted(filters)]
 
 
 @lru_cache(maxsize=1024)
 def list_statement(shape: Shape) -> Statement[ListedRow[ShownRow]]:
-    """One page, to be shown. Parameters: `limit`, those of the filters, and after a cursor `after_key`, `after_id`."""
+    """One page as JSON. Parameters: `limit`, those of the filters, and after a cursor `after_key`, `after_id`."""
     return _listing(shape, shown(todo_table), ShownRow)
 
 
 @lru_cache(maxsize=1024)
 def batch_statement(shape: Shape) -> Statement[ListedRow[TodoRow]]:
-    """As `list_statement`, to be written in some other form."""
+    """As `list_statement`, as columns for another format."""
     return _listing(shape, TODO_ROW, todo_row)
 
 

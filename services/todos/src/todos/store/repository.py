@@ -26,7 +26,7 @@ from todos.store.todo_json import draft
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the list, the user's latest number with it, and the row to go on after."""
+    """A page of the list, the user's latest number, and the row after which the next page begins."""
 
     rows: Sequence[ShownRow]
     number: int
@@ -34,7 +34,7 @@ class Page:
 
 
 class TodoRepository:
-    """The todos of one user. Every method raises `database_unavailable` while the database is."""
+    """The todos of one user. Every method raises `database_unavailable` while the database is unavailable."""
 
     def __init__(self, session: UserSession) -> None:
         self._session = session
@@ -51,7 +51,7 @@ class TodoRepository:
         )
 
     async def get(self, todo_id: str) -> ShownRow:
-        """Raises `not_found` where there is none, it is deleted, or it is somebody else's."""
+        """Raises `not_found` if it does not exist, is deleted, or belongs to another user."""
         rows = await self._session.read(Command(statements.get, {"id": todo_id}))
         if not rows:
             raise not_found()
@@ -72,7 +72,7 @@ class TodoRepository:
     async def create_once(self, fields: TodoFields, request: IdempotentRequest, base: str) -> KnownRow:
         """Create, or find what was created under the same key; one at a time, as each writer of a user is.
 
-        `base` is where the caller found this API, for the answer to keep.
+        `base` is the base URL of this API as the caller used it, kept for the answer.
 
         Raises `idempotency_mismatch`, `quota`.
         """
@@ -156,7 +156,7 @@ class TodoRepository:
             raise precondition_failed(delete.rows[0].found_version)
 
     async def restore(self, todo_id: str) -> ShownRow:
-        """Undo a delete; what is not deleted stays as it is. Raises `not_found`, `quota`."""
+        """Undo a delete; a todo that is not deleted stays as it is. Raises `not_found`, `quota`."""
         values = {"id": todo_id}
         restore, found = Command(statements.restore, values), Command(statements.show, values)
 
@@ -172,7 +172,7 @@ class TodoRepository:
 
 
 async def _replace(transaction: Transaction, found: TodoRow, fields: TodoFields) -> ShownRow:
-    """Write the whole todo, and with it the one that follows, where this completes a recurring one."""
+    """Write the whole todo, and its successor if this completes a recurring one."""
     values = column_values(fields)  # first: only fields that go together can have a successor
     following = None if found.next_id else successor(found.fields, found.due_wall, fields, datetime.now(UTC))
     next_id = new_uuid() if following else None
@@ -197,12 +197,12 @@ def locked(state: Command[StateRow]) -> StateRow:
 
 
 def not_found() -> ProblemError:
-    """The same for what is not there, was deleted, or is somebody else's."""
+    """The same 404 for a todo that does not exist, is deleted, or belongs to another user."""
     return ProblemError("not_found", "There is no such todo.")
 
 
 def quota_used_up() -> ProblemError:
-    """409, for what would be one todo too many, or more."""
+    """409: the quota would be exceeded."""
     return ProblemError("quota", f"There are {QUOTA} todos already; delete some first.")
 
 

@@ -1,4 +1,4 @@
-"""A signed write is taken once, by whichever replica and through restarts."""
+"""Accepts a signed write once, across replicas and restarts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from todos.schema.models import SeenSignature, Timestamp
 
 
 class Signature(NamedTuple):
-    """What proves a request once: 32 bytes, and the Unix second after which they prove nothing."""
+    """A signature that is accepted once: 32 bytes, and the Unix second when it expires."""
 
     proof: bytes
     expires: int
 
 
 def remember(signature: Signature) -> Command[None]:
-    """Records the signature and forgets the user's expired ones; fails on the primary key where it is recorded."""
+    """Records the signature and deletes the user's expired ones; fails on the primary key if it is recorded already."""
     expires = datetime.fromtimestamp(signature.expires, UTC)
     forgotten_before = datetime.now(UTC) - timedelta(seconds=SIGNATURE_MARGIN_SECONDS)
     values: dict[str, Value] = {"proof": signature.proof, "expires": expires, "forgotten_before": forgotten_before}

@@ -8,8 +8,8 @@ from todos.schema.models import Erasure, UserState
 
 ONE: ColumnElement[int] = literal_column("1", Integer)
 
-# Unix time in milliseconds, unless numbers of an erased user reach beyond it; 3, as one number before the first
-# is told, and the one before that to clients
+# Unix time in milliseconds, unless numbers of an erased user reach beyond it; 3, since `first - 1` becomes the
+# user's `purged_seq`, and clients may hold `first - 2`
 FIRST_NUMBER: ColumnElement[int] = func.greatest(
     cast(func.extract("epoch", func.now()) * literal_column("1000"), BigInteger),
     select(col(Erasure.highest) + literal_column("3", Integer)).scalar_subquery(),

@@ -1,4 +1,7 @@
-"""Every statement on users' data, compiled once. Each binds `user_id`: the first wall between users."""
+"""Every statement on users' data, compiled once.
+
+Each binds `user_id`: the first of three layers that keep users apart.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -48,7 +51,7 @@ class StateRow(NamedTuple):
 
 
 class KnownRow(NamedTuple):
-    """What is kept of a creation under its key; its time is in UTC, without saying so."""
+    """The record of a creation under its key; its time is a naive datetime in UTC."""
 
     digest: bytes
     answer: str
@@ -57,19 +60,19 @@ class KnownRow(NamedTuple):
 
 
 class DeletedRow(NamedTuple):
-    """What a delete found, and its own number, null where a precondition kept it from deleting."""
+    """The todo that a delete found, and the number it took; null where a precondition prevented it."""
 
     found_version: int
     new_version: int | None
 
 
 def not_before_creation(at: ColumnElement[datetime]) -> ColumnElement[datetime]:
-    """When a todo was changed, where the clock has been set back since it was created too."""
+    """When a todo was changed; never before its creation, even if the clock was set back."""
     return func.greatest(at, col(Todo.created_at))
 
 
 def numbered(columns: Iterable[SQLColumnExpression[object]]) -> list[Label[Any]]:
-    """The columns under names of their own, to be selected from a subquery."""
+    """The columns under distinct names, to be selected from a subquery."""
     return [column.label(f"c{number}") for number, column in enumerate(columns)]
 
 
@@ -94,7 +97,7 @@ def _get() -> Statement[ShownRow]:
 
 
 def _begin_state() -> Statement[None]:
-    """A new user's row, so that there is one to lock; the number before the first is not given out."""
+    """Inserts a new user's row, so that there is one to lock; the number before the first is never used."""
     new = insert(UserState).values(
         user_id=bindparam("user_id", type_=Text),
         seq=FIRST_NUMBER - ONE,
@@ -109,7 +112,7 @@ def _lock_state() -> Statement[StateRow]:
 
 
 def _create() -> Statement[ShownRow]:
-    """Takes the next number, counts and inserts; returns no row where the quota is used up."""
+    """Takes the next number, counts and inserts; returns no row if the quota is used up."""
     first = insert(UserState).values(
         user_id=bindparam("user_id", type_=Text),
         seq=FIRST_NUMBER,
@@ -148,9 +151,10 @@ def _insert_todo(state: CTE, **internal: ColumnElement[Any]) -> Insert:
 
 
 def _create_once() -> Statement[KnownRow]:
-    """Finds what was kept under the key, or else creates and keeps; returns no row where the quota is used up.
+    """Finds the record of the key, or creates the todo and the record; returns no row if the quota is used up.
 
-    The user's state is locked by a statement before, so that the one snapshot of this one is the latest.
+    Run after `lock_state` in the same transaction: the row lock makes this statement's snapshot see every earlier
+    commit of the user.
     """
     columns = (
         col(Idempotency.digest),
@@ -191,7 +195,7 @@ def _create_once() -> Statement[KnownRow]:
 
 
 def _restore() -> Statement[None]:
-    """Undoes a deletion where the quota lets it; the user's state is locked before."""
+    """Undoes a deletion if the quota allows it; run after `lock_state`."""
     gone = [of_user, _this_todo, col(Todo.deleted_at).is_not(None)]
     state = next_numbers(_below_quota, select(col(Todo.id)).where(*gone).exists(), live=ONE)
     back = (
@@ -203,13 +207,13 @@ def _restore() -> Statement[None]:
 
 
 def _succeed() -> Statement[None]:
-    """As `_create`, for a user whose state is locked before, and whatever the quota is."""
+    """As `_create`, without a quota; run after `lock_state`."""
     state = next_numbers(live=ONE)
     return compiled(_insert_todo(state, due_wall=bindparam("due_wall", type_=DateTime)), nothing)
 
 
 def _replace() -> Statement[ShownRow]:
-    """Takes the next number and writes every field that a client sets; the user's state is locked before."""
+    """Takes the next number and writes every field that a client sets; run after `lock_state`."""
     state = next_numbers()
     completed_at = case((PARAMETERS["completed"], func.coalesce(col(Todo.completed_at), state.c.at)), else_=null())
     is_due_as_before = and_(
@@ -231,9 +235,10 @@ def _replace() -> Statement[ShownRow]:
 
 
 def _delete() -> Statement[DeletedRow]:
-    """Marks as deleted what matches `versions`, or whatever is there where `any_version`.
+    """Marks the todo as deleted if its version is in `versions`, or any version if `any_version`.
 
-    The user's state is locked by a statement before, so that the one snapshot of this one is the latest.
+    Run after `lock_state` in the same transaction: the row lock makes this statement's snapshot see every earlier
+    commit of the user.
     """
     found = select(col(Todo.version)).where(of_user, _this_todo, _live).cte("found")
     expected = or_(
@@ -258,7 +263,7 @@ def _delete() -> Statement[DeletedRow]:
 find = _find()
 """The todo, deleted or not."""
 show = _show()
-"""As `find`, to be shown."""
+"""As `find`, as JSON."""
 get = _get()
 """The todo, unless it is deleted."""
 begin_state = _begin_state()

@@ -1,4 +1,4 @@
-"""A user's todos in figures."""
+"""Statistics of a user's todos."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from todos.store.columns import utc
 TOP_TAGS = 100
 
 _DAY_AT_MOST = "50 hours"
-"""From a midnight to the next, however a time zone has changed its clocks."""
+"""The longest day between two midnights under any change of clocks."""
 
 
 class StatsRow(NamedTuple):
@@ -50,7 +50,7 @@ async def read_stats(scope: UserSession) -> dict[str, object]:
 
 
 def _is_over(day: str, timezone: str, now: datetime) -> bool:
-    # reckoned here and not by the database, whose time zones may be of another year
+    # computed here and not by the database, whose time zones may be of another release
     _, midnight = due_date.resolve(date.fromisoformat(day) + timedelta(days=1), timezone)
     return midnight is not None and midnight <= now
 

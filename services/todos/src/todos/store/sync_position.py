@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 
 class SyncPosition(NamedTuple):
-    """Everything up to `number` was told; while a first sync goes on, also where the numbers were as it began.
+    """The client has seen every change up to `number`.
 
-    Up to there a first sync is told of live todos alone: its client holds nothing that could have been deleted.
+    During an initial sync, `began` is the user's latest number when it started: up to there only live todos are listed,
+    since the client holds nothing that could have been deleted.
     """
 
     number: int
@@ -19,4 +20,4 @@ class SyncPosition(NamedTuple):
 
 
 BEGINNING = SyncPosition(0)
-"""Of a client that holds nothing."""
+"""The position of a client that holds nothing."""

@@ -7,7 +7,7 @@ from todos.domain.fields import STAMPS, TodoFields
 from todos.store.columns import TodoRow
 
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=rfc3339).encode
-"""Compact JSON, as text; a datetime in it is in UTC."""
+"""Compact JSON; datetimes in it must be in UTC."""
 
 
 def todo_document(row: TodoRow, base: str) -> dict[str, object]:
@@ -17,7 +17,7 @@ def todo_document(row: TodoRow, base: str) -> dict[str, object]:
 
 
 def draft(todo_id: str, fields: TodoFields, base: str) -> str:
-    """A todo that is to be created, null for all that the database gives."""
+    """A todo to be created, null for all that the database sets."""
     return encode({**_addressed(todo_id, base), **dict(fields), **dict.fromkeys(STAMPS)})
 
 
