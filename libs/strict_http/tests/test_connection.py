@@ -254,13 +254,69 @@ async def test_each_byte_of_a_slow_head_does_not_start_its_time_again(monkeypatc
 
 @pytest.mark.parametrize("body", [b"Content-Length: 5\r\n\r\nhell", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhell"])
 async def test_a_body_that_does_not_come_in_time_is_answered_408(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timeouts, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(timeouts, "CHECK_SECONDS", 0.01)
     async with serving() as served:
         client = await served.connect()
         answer = await client.exchange(b"POST / HTTP/1.1\r\nHost: a\r\n" + body)
         assert (answer.status, answer.code) == (408, "request_timeout")
         assert await client.closed()
         assert [seen.body for seen in served.seen] == [None]
+
+
+def test_a_body_has_three_checks_and_each_needs_progress() -> None:
+    enough, least = slow_client.MIN_BYTES, slow_client.MIN_BYTES - 1
+    pace = slow_client.UploadPace()
+    assert [pace.goes_on(received, held_back=False) for received in (enough, 2 * enough, 9 * enough)] == [
+        True,
+        True,
+        False,
+    ]
+    pace = slow_client.UploadPace()
+    assert pace.goes_on(enough, held_back=False)
+    assert not pace.goes_on(enough + least, held_back=False)
+    assert slow_client.UploadPace().goes_on(0, held_back=True)
+
+
+async def test_a_body_that_makes_progress_has_more_than_one_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(slow_client, "MIN_BYTES", 1)
+    judged: list[bool] = []
+    goes_on = slow_client.UploadPace.goes_on
+
+    def watched(self: slow_client.UploadPace, received: int, *, held_back: bool) -> bool:
+        judged.append(goes_on(self, received, held_back=held_back))
+        return judged[-1]
+
+    monkeypatch.setattr(slow_client.UploadPace, "goes_on", watched)
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello")
+        assert (await client.answer()).status == 408
+        assert judged == [True, False]
+
+
+async def test_a_client_that_is_held_back_is_not_blamed_for_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(slow_client, "BODY_CHECKS", 1_000_000)
+    checked = asyncio.Semaphore(0)
+    goes_on = slow_client.UploadPace.goes_on
+
+    def watched(self: slow_client.UploadPace, received: int, *, held_back: bool) -> bool:
+        checked.release()
+        return goes_on(self, received, held_back=held_back)
+
+    monkeypatch.setattr(slow_client.UploadPace, "goes_on", watched)
+
+    async def reads_late(scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(3):
+            await checked.acquire()
+        assert len(await read_body(receive) or b"") == LARGE
+        await respond(send, 200, [], b"all of it")
+
+    async with serving(reads_late) as served:
+        client = await served.connect()
+        client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % LARGE + b"x" * LARGE)
+        assert (await client.answer()).body == b"all of it"
 
 
 async def silent(served: Served, request: bytes) -> socket.socket:
@@ -324,7 +380,7 @@ async def test_a_client_that_reads_slowly_gets_it_all_and_one_that_stops_does_no
 
 async def test_a_slow_application_is_not_the_client_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeouts, "HEAD_SECONDS", 0.01)
-    monkeypatch.setattr(timeouts, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(timeouts, "CHECK_SECONDS", 0.01)
     gate = Gate()
     async with serving(gate, keepalive_seconds=0) as served:
         client = await served.connect()
@@ -374,7 +430,7 @@ async def test_each_answer_starts_the_time_of_an_idle_connection_again() -> None
         assert isinstance(connection, StrictProtocol)
         connection._timeouts._idle_seconds = 3600
         await client.exchange(GET % 2)
-        assert connection._timeouts._deadline > asyncio.get_running_loop().time() + 1800
+        assert connection._timeouts._deadline._due > asyncio.get_running_loop().time() + 1800
 
 
 async def test_a_client_that_asks_for_100_gets_it_when_its_body_is_wanted() -> None:

@@ -35,6 +35,7 @@ class Exchange:
         request_complete: the whole request has arrived.
         response_started: the application has sent the head of its response.
         response_complete: and the end of its body.
+        received: bytes of the request's body so far.
         keep_alive: whether another request may follow.
         early: the response began before the request was complete; the protocol closes the connection after it.
     """
@@ -55,6 +56,7 @@ class Exchange:
         self.request_complete = False
         self.response_started = False
         self.response_complete = False
+        self.received = 0
         self.keep_alive = keep_alive
         self.early = False
         self._transport = transport
@@ -76,6 +78,7 @@ class Exchange:
         """Add what came of the request's body, and return how many bytes wait for the application."""
         self._expects_continue = False
         self._body += body
+        self.received += len(body)
         self._arrived.set()
         return len(self._body)
 

@@ -16,7 +16,7 @@ from strict_http.exchange import Exchange, error_response
 from strict_http.flow import Flow
 from strict_http.framing import FREE_FRAMING_BYTES, MALFORMED, FramingProtocol, Stage
 from strict_http.request_head import CHUNKED, bad_request, read_framing, readable_fields
-from strict_http.slow_client import SlowClientGuard
+from strict_http.slow_client import SlowClientGuard, UploadPace
 from strict_http.timeouts import Timeouts, Wait
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class StrictProtocol(FramingProtocol):
             self._remaining = max(length, 0)
             self._framing_budget, self._trailer_lines = FREE_FRAMING_BYTES, 0
             self._stage = Stage.CHUNKS if length == CHUNKED else Stage.BODY
+            self._upload = UploadPace()
 
     @override
     def _start(self) -> None:
@@ -251,7 +252,9 @@ class StrictProtocol(FramingProtocol):
     def _on_timeout(self, missed: Wait) -> None:
         if self._transport.is_closing():
             return
-        if missed in (Wait.HEAD, Wait.BODY) and not self._silent:
+        if missed is Wait.BODY and self._upload.goes_on(self._exchange.received, held_back=self._flow.read_paused):
+            self._timeouts.wait_for(Wait.BODY)
+        elif missed in (Wait.HEAD, Wait.BODY) and not self._silent:
             self._reject(RejectedError("request_timeout", "The request did not arrive in time."))
         else:
             self._transport.close()

@@ -1,12 +1,34 @@
-"""Ends connections whose client does not read its response."""
+"""Ends connections whose client sends its body, or reads its response, more slowly than 1 KiB/s."""
 
 import asyncio
 
-CHECK_SECONDS = 30.0
+CHECK_SECONDS = 10.0
 """How often the client's progress is checked."""
 
-MIN_BYTES = 32 * 1024
-"""How much of what waits for it a client must have taken between two checks."""
+MIN_BYTES = 10 * 1024
+"""How much of its body a client must have sent, or taken of what waits for it, between two checks."""
+
+BODY_CHECKS = 3
+"""At the last of them the whole body must be there."""
+
+
+class UploadPace:
+    """Judges how fast one body comes, each `CHECK_SECONDS` from the end of its headers on."""
+
+    def __init__(self) -> None:
+        self._checks = 0
+        self._received = 0
+
+    def goes_on(self, received: int, *, held_back: bool) -> bool:
+        """Whether the client may have more time.
+
+        Args:
+            received: bytes of the body so far.
+            held_back: the client is not read from, and so cannot make progress.
+        """
+        self._checks += 1
+        progress, self._received = received - self._received, received
+        return self._checks < BODY_CHECKS and (held_back or progress >= MIN_BYTES)
 
 
 class SlowClientGuard:
