@@ -46,6 +46,43 @@ def test_the_defaults_are_those_of_the_design(monkeypatch: pytest.MonkeyPatch) -
     assert (settings.on_redis_failure, settings.replicas_hint, settings.token_max_lifetime) == ("local", 1, 86400)
 
 
+def test_a_share_is_a_part_of_the_whole_and_holds_the_largest_body(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    too_much = {
+        "GATEWAY_MAX_IN_FLIGHT_PER_USER": "513",
+        "GATEWAY_MAX_BUFFERED_BYTES_PER_USER": str((128 << 20) + 1),
+    }
+    assert faults(monkeypatch, capsys, **too_much) == [
+        "GATEWAY_MAX_BUFFERED_BYTES_PER_USER: is more than GATEWAY_MAX_BUFFERED_BYTES, of which it is a part",
+        "GATEWAY_MAX_IN_FLIGHT_PER_USER: is more than GATEWAY_MAX_IN_FLIGHT, of which it is a part",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("share", "changes"),
+    [
+        (5 * (1 << 20) - 1, {"GATEWAY_MAX_BUFFERED_BYTES_PER_USER": str(5 * (1 << 20) - 1)}),
+        (5 * (1 << 20) - 1, {"GATEWAY_MAX_BUFFERED_BYTES": str(40 * (1 << 20) - 1)}),
+    ],
+)
+def test_a_share_of_the_buffer_that_is_too_small_for_an_import_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], share: int, changes: dict[str, str]
+) -> None:
+    (told,) = faults(monkeypatch, capsys, **changes)
+    assert told == (
+        f"GATEWAY_MAX_BUFFERED_BYTES_PER_USER: is {share}, by default an eighth of GATEWAY_MAX_BUFFERED_BYTES; "
+        "an import may have 5242880 bytes, 5 times GATEWAY_MAX_BODY_BYTES, and must fit"
+    )
+
+
+def test_a_share_may_be_the_whole_or_just_hold_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = {"GATEWAY_MAX_IN_FLIGHT_PER_USER": "512", "GATEWAY_MAX_BUFFERED_BYTES_PER_USER": str(128 << 20)}
+    assert loaded(monkeypatch, **whole).max_in_flight_per_user == 512
+    least = {"GATEWAY_MAX_BUFFERED_BYTES": str(5 << 20), "GATEWAY_MAX_BUFFERED_BYTES_PER_USER": str(5 << 20)}
+    assert loaded(monkeypatch, **least).max_buffered_bytes_per_user == 5 << 20
+
+
 def test_lists_are_read_by_comma(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, GATEWAY_AUDIENCE="todos, https://api", GATEWAY_ALGORITHMS="RS256,EdDSA")
     assert (settings.audience, settings.algorithms) == (["todos", "https://api"], ["RS256", "EdDSA"])

@@ -56,11 +56,11 @@ async def test_stalled_uploads_of_one_user_leave_the_buffer_to_others(
     start_gateway: StartGateway, provider: Provider
 ) -> None:
     async with (
-        start_gateway(max_buffered_bytes=80_000) as gateway,
-        stalled_uploads(gateway, provider, ["hog"] * 29, 5_000) as hogs,
+        start_gateway(max_body_bytes=2_000, max_buffered_bytes=80_000) as gateway,
+        stalled_uploads(gateway, provider, ["hog"] * 29, 5_000, "/v1/import") as hogs,
     ):
         await until(lambda: gateway.metric("gateway_buffered_bytes") > 5_000)
-        answer = await gateway.client.post("/v1/todos", headers=authorized(provider, "bob"), content=b"x" * 10_000)
+        answer = await gateway.client.post("/v1/import", headers=authorized(provider, "bob"), content=b"x" * 10_000)
         assert answer.status_code == 200
         assert gateway.metric("gateway_buffered_bytes") <= 10_000
         await until(lambda: gateway.metric("gateway_share_refusals_total", policy="user-buffer") == 27)
@@ -76,11 +76,11 @@ async def test_stalled_uploads_of_twenty_users_leave_the_buffer_to_another(
 ) -> None:
     hogs = [f"hog-{number % 20}" for number in range(60)]
     async with (
-        start_gateway(max_buffered_bytes=100_000) as gateway,
-        stalled_uploads(gateway, provider, hogs, 3_000),
+        start_gateway(max_body_bytes=2_000, max_buffered_bytes=100_000) as gateway,
+        stalled_uploads(gateway, provider, hogs, 3_000, "/v1/import"),
     ):
         await until(lambda: gateway.metric("gateway_buffered_bytes") >= 20 * 2_999)
-        answer = await gateway.client.post("/v1/todos", headers=authorized(provider, "bob"), content=b"x" * 3_000)
+        answer = await gateway.client.post("/v1/import", headers=authorized(provider, "bob"), content=b"x" * 3_000)
         assert answer.status_code == 200
 
 
@@ -197,7 +197,7 @@ async def test_a_request_without_a_good_token_takes_nothing_that_is_shared(
     start_gateway: StartGateway, provider: Provider
 ) -> None:
     async with (
-        start_gateway(max_buffered_bytes=80_000) as gateway,
+        start_gateway(max_body_bytes=2_000, max_buffered_bytes=80_000) as gateway,
         stalled_uploads(gateway, provider, ["", ""], 5_000) as readers,
     ):
         for reader in readers:

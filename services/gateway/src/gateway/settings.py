@@ -17,12 +17,14 @@ from pydantic import (
 from pydantic.networks import AnyUrl
 from pydantic_settings import NoDecode
 
+from gateway.forward.user_shares import share_of
 from gateway.issuer_settings import HttpUrl, IssuerSettings
 from gateway.keys.jwks import KeySet, parse_jwks
 from gateway.limits.limiter import RedisFailure
 from gateway.limits.policy import Policy, parse_policy
 from gateway.limits.redis_url import RedisServer, parse_redis_url
 from gateway.proxies import Network
+from gateway.routes import IMPORT_TIMES
 from gateway.token.scopes import parse_scope
 from identity import Keyring, parse_key
 from runtime.settings import CommaList, ListenSettings, Port, named_entries, raise_entry_faults
@@ -185,12 +187,35 @@ class ServeSettings(ListenSettings, IssuerSettings):
     """Bytes of a request's body, 1 MiB; an import may have five times as many."""
     max_buffered_bytes: Annotated[int, Field(gt=0)] = 128 << 20
     """Bytes of all bodies together, 128 MiB; beyond that 503."""
-    max_buffered_bytes_per_user: Annotated[int, Field(gt=0)] | None = None
-    """Bytes of one user's bodies together, by default an eighth of all; beyond that 429."""
+    max_buffered_bytes_per_user: Annotated[Annotated[int, Field(gt=0)] | None, Field(validate_default=True)] = None
+    """Bytes of one user's bodies together, by default an eighth of all; beyond that 429. An import must fit."""
     max_in_flight: Annotated[int, Field(gt=0)] = 512
     """Requests at the todo service at once; beyond that 503."""
     max_in_flight_per_user: Annotated[int, Field(gt=0)] | None = None
     """Requests of one user at the todo service at once, by default an eighth of all; beyond that 429."""
+
+    @field_validator("max_buffered_bytes_per_user", "max_in_flight_per_user")
+    @classmethod
+    def _a_share_is_a_part(cls, value: int | None, info: ValidationInfo) -> int | None:
+        whole = (info.field_name or "").removesuffix("_per_user")
+        total = info.data.get(whole)
+        if value is not None and total is not None and value > total:
+            raise ValueError(f"is more than GATEWAY_{whole.upper()}, of which it is a part")
+        return value
+
+    @field_validator("max_buffered_bytes_per_user")
+    @classmethod
+    def _the_largest_body_fits_into_a_share(cls, value: int | None, info: ValidationInfo) -> int | None:
+        body, total = info.data.get("max_body_bytes"), info.data.get("max_buffered_bytes")
+        if body is None or total is None:
+            return value
+        share, largest = share_of(total, value), body * IMPORT_TIMES
+        if share < largest:
+            raise ValueError(
+                f"is {share}, by default an eighth of GATEWAY_MAX_BUFFERED_BYTES; an import may have {largest} bytes, "
+                f"{IMPORT_TIMES} times GATEWAY_MAX_BODY_BYTES, and must fit"
+            )
+        return value
 
     @field_validator("jwks_file")
     @classmethod

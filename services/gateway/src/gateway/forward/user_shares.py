@@ -10,18 +10,22 @@ from runtime.shares import FairShares, ShareExceededError, SharesExhaustedError
 
 type SharePolicy = Literal["user-requests", "user-buffer"]
 
-SHARE_DIVISOR = 8
-"""Where no setting says otherwise, a user holds at most this part of the whole."""
+_SHARE_DIVISOR = 8
 RETRY_SECONDS = 1
+
+
+def share_of(total: int, per_user: int | None) -> int:
+    """How much of `total` a user may hold: `per_user`, or an eighth where it is None."""
+    return per_user or max(1, total // _SHARE_DIVISOR)
 
 
 class UserShares:
     """Places, or bytes, that users take and give back; counts who is refused under `policy`."""
 
     def __init__(self, policy: SharePolicy, total: int, per_user: int | None, metrics: Metrics) -> None:
-        """`per_user` is an eighth of `total` where it is None."""
+        """`per_user` as `share_of` takes it."""
         self._policy: SharePolicy = policy
-        self._shares = FairShares(total, per_user or max(1, total // SHARE_DIVISOR), self._relieve)
+        self._shares = FairShares(total, share_of(total, per_user), self._relieve)
         self._clients = ClientWaits()
         metrics.users_at_share.labels(policy).set_function(lambda: self._shares.at_share)
         metrics.users_waiting.labels(policy).set_function(lambda: self._shares.waiting)
