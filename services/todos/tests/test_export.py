@@ -1,5 +1,6 @@
 """Everything out again: as JSON, as a calendar, as a spreadsheet; in constant memory, or visibly not whole."""
 
+import asyncio
 import csv
 import io
 import itertools
@@ -11,6 +12,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo, available_timezones
 
 import httpx
+import psycopg
 import pytest
 import vobject
 from dateutil.rrule import rrulestr
@@ -18,6 +20,7 @@ from dateutil.tz import tzical
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.todos.tests.assertions import assert_problem
 from services.todos.tests.portability import todos, uniquely
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, running
@@ -178,6 +181,35 @@ async def test_without_a_database_there_is_no_answer_to_begin_with(database_url:
         answer = await alice.get("/v1/export")
         assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
         relayed.cut = 0
+
+
+async def test_a_third_export_of_a_user_is_429_and_one_of_another_user_is_given(
+    database_url: str, superuser: psycopg.Connection
+) -> None:
+    async with running(database_url, statement_timeout=60) as service:
+        alice, bob = service.user(), service.user()
+        with superuser.transaction():
+            superuser.execute("LOCK TABLE todo")
+            begun = [asyncio.create_task(alice.get("/v1/export")) for _ in range(2)]
+            while superuser.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount < 2:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
+            refused = await alice.get("/v1/export")
+            assert_problem(refused, 429, "rate_limited")
+            assert refused.json()["violated-policies"] == ["user-exports"]
+            assert int(refused.headers["retry-after"]) > 0
+            begun.append(asyncio.create_task(bob.get("/v1/export")))
+        assert [(await answer).status_code for answer in begun] == [200, 200, 200]
+        assert service.registry.get_sample_value("todos_share_refusals_total", {"policy": "user-exports"}) == 1
+        assert (await alice.get("/v1/export")).status_code == 200
+
+
+async def test_an_export_that_nobody_reads_to_its_end_leaves_its_place(alice: Client) -> None:
+    for _ in range(4):
+        await fill(alice, [{"id": str(uuid4()), "title": "x", "description": "y" * 10_000} for _ in range(500)])
+    for _ in range(3):
+        async with alice.http.stream("GET", "/v1/export", headers=alice.signed("GET", "/v1/export", b"", {}).headers):
+            continue
+    assert len((await alice.get("/v1/export")).json()) == 2000
 
 
 async def test_it_takes_the_filters_of_the_list(alice: Client) -> None:

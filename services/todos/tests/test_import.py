@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.todos.tests.assertions import assert_unavailable
+from services.todos.tests.assertions import assert_problem, assert_unavailable
 from services.todos.tests.portability import kept, todos, uniquely
 from services.todos.tests.relay import relay
 from services.todos.tests.serving import Client, Running, running
@@ -284,6 +284,46 @@ async def test_an_import_ends_when_its_caller_leaves(database_url: str, superuse
             importing.cancel()
             await bob.create()
         assert len(await exported(alice)) == 1
+
+
+async def test_a_second_import_of_a_user_is_429_and_one_of_another_user_is_taken(
+    database_url: str, superuser: psycopg.Connection
+) -> None:
+    async with running(database_url, pool_size=6, statement_timeout=60) as service:
+        alice, bob = service.user(), service.user()
+        await alice.create()
+        with superuser.transaction():
+            superuser.execute("SELECT FROM user_state WHERE user_id = %s FOR UPDATE", [alice.user])
+            importing = asyncio.create_task(take(alice, [item()]))
+            await waiting_for_a_lock(superuser)
+            refused = await alice.send("POST", "/v1/import", json_body=[item()])
+            assert_problem(refused, 429, "rate_limited")
+            assert refused.json()["violated-policies"] == ["user-imports"]
+            assert int(refused.headers["retry-after"]) > 0
+            assert await take(bob, [item()]) == {"created": 1, "updated": 0}
+        assert await importing == {"created": 1, "updated": 0}
+        assert service.registry.get_sample_value("todos_share_refusals_total", {"policy": "user-imports"}) == 1
+        assert await take(alice, [item()]) == {"created": 1, "updated": 0}
+
+
+async def test_a_second_import_waits_for_the_end_of_the_first(alice: Client) -> None:
+    taken = await asyncio.gather(*(take(alice, [item()]) for _ in range(4)))
+    assert taken == [{"created": 1, "updated": 0}] * 4
+
+
+async def test_imports_of_many_users_leave_connections_to_other_requests(
+    database_url: str, superuser: psycopg.Connection
+) -> None:
+    async with running(database_url, pool_size=3, statement_timeout=60) as service:
+        alice, *others, bob = (service.user() for _ in range(6))
+        await alice.create()
+        with superuser.transaction():
+            superuser.execute("SELECT FROM user_state WHERE user_id = %s FOR UPDATE", [alice.user])
+            importing = asyncio.create_task(take(alice, [item()]))
+            await waiting_for_a_lock(superuser)
+            waiting = [asyncio.create_task(take(other, [item()])) for other in others]
+            await bob.create()
+        assert [await task for task in (importing, *waiting)] == [{"created": 1, "updated": 0}] * 5
 
 
 async def test_an_import_ends_with_its_time(

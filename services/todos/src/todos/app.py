@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
 from runtime.serve import Service
-from runtime.slices import Slices
 from strict_http.asgi import App
 from todos.database.pool import Database, open_database
 from todos.http.access_log import AccessLogMiddleware
 from todos.http.authentication import AuthenticationMiddleware
 from todos.http.dispatcher import Dispatcher
+from todos.http.long_work import long_work
 from todos.http.routes import api
 from todos.metrics import Metrics
 from todos.schema.check import open_when_fit
@@ -41,5 +41,5 @@ async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
 
 def create_app(settings: ServeSettings, database: Database, metrics: Metrics) -> App:
     """The ASGI application of the private port."""
-    dispatcher = Dispatcher(api, database, Slices())
+    dispatcher = Dispatcher(api, database, long_work(settings.pool_size, metrics))
     return AccessLogMiddleware(AuthenticationMiddleware(dispatcher, settings.identity_keys, metrics), metrics)

@@ -9,6 +9,7 @@ from todos.database.pool import Database
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REFUSALS = ("missing", "malformed", "unknown_key", "signature", "expired", "not_yet_valid", "digest", "replay")
+_SHARES = ("user-imports", "user-exports")
 
 
 class Metrics:
@@ -28,13 +29,25 @@ class Metrics:
         self._identity_refused = Counter(
             "todos_identity_refused", "Requests that did not prove their user", ["reason"], registry=self.registry
         )
+        self._share_refusals = Counter(
+            "todos_share_refusals",
+            "Requests refused because their user held its share of what all users share",
+            ["policy"],
+            registry=self.registry,
+        )
         # a rate sees nothing of a first event that brings its own series
         for reason in _REFUSALS:
             self._identity_refused.labels(reason)
+        for policy in _SHARES:
+            self._share_refusals.labels(policy)
 
     def count_identity_refused(self, reason: str) -> None:
         """Count one request that did not prove its user."""
         self._identity_refused.labels(reason).inc()
+
+    def count_share_refused(self, policy: str) -> None:
+        """Count one request that was refused for what else its user had under way."""
+        self._share_refusals.labels(policy).inc()
 
     def watch(self, database: Database) -> None:
         """Show the state of the pool."""

@@ -5,13 +5,12 @@ from typing import Literal
 
 from gateway.forward.client_waits import ClientWaits
 from gateway.metrics import Metrics
-from runtime.problems import ProblemError, retry_after
-from runtime.shares import FairShares, ShareExceededError, SharesExhaustedError
+from runtime.share_refusals import refusing
+from runtime.shares import FairShares
 
 type SharePolicy = Literal["user-requests", "user-buffer"]
 
 _SHARE_DIVISOR = 8
-RETRY_SECONDS = 1
 
 
 def share_of(total: int, per_user: int | None) -> int:
@@ -44,19 +43,8 @@ class UserShares:
             ProblemError: `rate_limited` where the user holds its share or its fair part, `overloaded` where it does
                 not and others hold the rest.
         """
-        try:
+        with refusing(self._policy, self._refusals.inc):
             await self._shares.take(user_id, amount)
-        except ShareExceededError:
-            self._refusals.inc()
-            raise ProblemError(
-                "rate_limited",
-                "This user has too much under way; try again shortly.",
-                headers=[retry_after(RETRY_SECONDS)],
-                violated_policies=[self._policy],
-            ) from None
-        except SharesExhaustedError:
-            detail = "Too much is under way; try again shortly."
-            raise ProblemError("overloaded", detail, headers=[retry_after(RETRY_SECONDS)]) from None
 
     def give_back(self, user_id: str, amount: int) -> None:
         """Give back what `take` brought."""

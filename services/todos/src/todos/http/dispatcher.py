@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Response
 
 from runtime.problems import ProblemError, render
-from runtime.slices import Slices
 from strict_http.asgi import Receive, Scope, Send, respond
 from todos.database.pool import Database
 from todos.http.authentication import REQUEST_ID, ROUTE
 from todos.http.client_presence import ClientLeftError
 from todos.http.declared import declared_routes
+from todos.http.long_work import LongWork
 from todos.http.request import TodoRequest
 
 type Handler = Callable[[TodoRequest], Awaitable[Response]]
@@ -27,9 +27,9 @@ class Dispatcher:
         IgnoredFeatureError: where `api` declares more than paths, methods and handlers.
     """
 
-    def __init__(self, api: FastAPI, database: Database, slices: Slices) -> None:
+    def __init__(self, api: FastAPI, database: Database, long_work: LongWork) -> None:
         self._database = database
-        self._slices = slices
+        self._long_work = long_work
         self._fixed: dict[str, Methods] = {}
         self._templates: dict[str, tuple[re.Pattern[str], Methods]] = {}
         for route in declared_routes(api):
@@ -41,7 +41,7 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            answer = await self._find(scope)(TodoRequest(scope, receive, self._database, self._slices))
+            answer = await self._find(scope)(TodoRequest(scope, receive, self._database, self._long_work))
         except ClientLeftError:
             return
         except ProblemError as problem:

@@ -3,11 +3,11 @@
 from starlette.requests import Request
 
 from runtime.identifiers import is_canonical_uuid
-from runtime.slices import Slices
 from strict_http.asgi import Receive, Scope
 from todos.database.pool import Database
 from todos.database.user_session import UserSession
 from todos.http.authentication import CALLER, Caller
+from todos.http.long_work import LongWork
 from todos.store.repository import TodoRepository, not_found
 from todos.store.seen_signatures import remember
 
@@ -15,13 +15,13 @@ from todos.store.seen_signatures import remember
 class TodoRequest(Request):
     """A request of an authenticated caller, with this caller's todos."""
 
-    def __init__(self, scope: Scope, receive: Receive, database: Database, slices: Slices) -> None:
+    def __init__(self, scope: Scope, receive: Receive, database: Database, long_work: LongWork) -> None:
         super().__init__(scope, receive)
         self.caller: Caller = scope[CALLER]
         self.raw_query: bytes = scope["query_string"]
         self.raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._database = database
-        self.slices = slices
+        self.long_work = long_work
 
     @property
     def todo_id(self) -> str:

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack
+from typing import override
 
 from starlette.responses import Response, StreamingResponse
 
-from strict_http.asgi import Headers
+from strict_http.asgi import Headers, Receive, Scope, Send
 from todos.domain.preconditions import Condition, strong_tag
 from todos.http import sync_token
 from todos.store.changes import Changes
@@ -103,9 +105,24 @@ def _array(items: Iterable[str]) -> str:
     return f"[{','.join(items)}]"
 
 
-def streamed(pieces: AsyncIterator[bytes], media_type: bytes, filename: str, request_id: str) -> Response:
-    """200 with a document to keep (RFC 6266), as it comes."""
-    response = StreamingResponse(pieces)
+class _Streamed(StreamingResponse):
+    """Ends what is `held` once it was sent, or cannot be sent any more."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], held: AsyncExitStack) -> None:
+        super().__init__(pieces)
+        self._held = held
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._held:
+            await super().__call__(scope, receive, send)
+
+
+def streamed(
+    pieces: AsyncIterator[bytes], media_type: bytes, filename: str, request_id: str, held: AsyncExitStack
+) -> Response:
+    """200 with a document to keep (RFC 6266), as it comes; `held` ends with it."""
+    response = _Streamed(pieces, held)
     response.raw_headers = _headers_of_file(media_type, filename, request_id)
     return response
 

@@ -1,5 +1,7 @@
 """The routes of the contract, each from its parameters to its response."""
 
+from contextlib import AsyncExitStack
+
 from fastapi import Response
 
 from todos.domain.preconditions import condition, strong_tag, weak_tag
@@ -124,9 +126,12 @@ async def erase_me(request: TodoRequest) -> Response:
 async def export_todos(request: TodoRequest) -> Response:
     filters, deleted = export_query(request.raw_query)
     document = _export_document(request)
-    found = await export.begun(export.batches(request.user_session, filters, deleted=deleted))
-    pieces = export.written(found, document)
-    return responses.streamed(pieces, document.media_type, document.filename, request.caller.request_id)
+    async with AsyncExitStack() as held:
+        await held.enter_async_context(request.long_work.exports.held(request.caller.user_id))
+        found = await export.begun(export.batches(request.user_session, filters, deleted=deleted))
+        pieces = export.written(found, document)
+        request_id = request.caller.request_id
+        return responses.streamed(pieces, document.media_type, document.filename, request_id, held.pop_all())
 
 
 @api.head("/v1/export")
@@ -149,5 +154,7 @@ async def import_todos(request: TodoRequest) -> Response:
 
 
 async def _import(request: TodoRequest) -> import_.Imported:
-    items = await request.slices.run(read_items(request.raw_headers, request.caller.body))
-    return await import_.put_all(request.user_session, items)
+    work = request.long_work
+    async with work.imports.held(request.caller.user_id):
+        items = await work.slices.run(read_items(request.raw_headers, request.caller.body))
+        return await import_.put_all(request.user_session, items)
