@@ -38,24 +38,24 @@ def safe(text: str) -> str:
 
 
 def _cells(row: TodoRow) -> list[str]:
-    values = {**row._asdict(), **dict(row.fields)}
+    values = {**vars(row.fields), **row._asdict()}
     return [_cell(values[name]) for name in COLUMNS]
 
 
 def _cell(value: object) -> str:
     match value:
+        case str():
+            return safe(value)
         case None:
             return ""
         case bool():
             return "true" if value else "false"
-        case int():
-            return str(value)
         case date():
             return rfc3339(value)
         case list():
             return safe(",".join(value))
         case _:
-            return safe(str(value))
+            return str(value)
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> bytes:

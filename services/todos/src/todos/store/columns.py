@@ -7,7 +7,6 @@ in JSON. Fields stand in the contract's order.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -140,11 +139,17 @@ TODO_ROW = tuple(readable(name) for name in ("id", *_CLIENT_COLUMNS, *TodoRow._f
 """What `todo_row` makes a row of."""
 
 
+def _place(columns: tuple[str, ...]) -> slice:
+    return slice(_CLIENT_COLUMNS.index(columns[0]), _CLIENT_COLUMNS.index(columns[-1]) + 1)
+
+
+_LOADS = [(name, field.load, _place(field.columns)) for name, field in CLIENT_FIELDS.items()]
+
+
 def todo_row(todo_id: str, *values: object) -> TodoRow:
     """Makes the rows of a statement that selects `TODO_ROW`."""
-    given = iter(values)
-    fields = {name: field.load(*islice(given, len(field.columns))) for name, field in CLIENT_FIELDS.items()}
-    return TodoRow._make((todo_id, TodoFields.model_construct(**fields), *given))
+    fields = {name: load(*values[place]) for name, load, place in _LOADS}
+    return TodoRow._make((todo_id, TodoFields.model_construct(**fields), *values[len(_CLIENT_COLUMNS) :]))
 
 
 def column_values(fields: TodoFields) -> dict[str, Value]:

@@ -13,12 +13,12 @@ encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=rfc
 def todo_document(row: TodoRow, base: str) -> dict[str, object]:
     """The todo, to be encoded."""
     stamps = {name: getattr(row, name) for name in STAMPS}
-    return {**_addressed(row.id, base), **dict(row.fields), **stamps}
+    return {**_addressed(row.id, base), **vars(row.fields), **stamps}
 
 
 def draft(todo_id: str, fields: TodoFields, base: str) -> str:
     """A todo to be created, null for all that the database sets."""
-    return encode({**_addressed(todo_id, base), **dict(fields), **dict.fromkeys(STAMPS)})
+    return encode({**_addressed(todo_id, base), **vars(fields), **dict.fromkeys(STAMPS)})
 
 
 def _addressed(todo_id: str, base: str) -> dict[str, str]:
