@@ -6,7 +6,7 @@ override SUB := $(value SUB)
 export SUB
 BIN := .venv/bin
 
-.PHONY: help run token test test-external chaos bench secrets images lint types lock settings format setup
+.PHONY: help run token test test-external fuzz chaos bench secrets images lint types lock settings format setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ test: lint types ## lint, types, and every test that Python alone can run
 
 test-external: setup ## tests against what no wheel brings and the newest uvicorn; skips by name what is missing
 	@$(BIN)/python -m pytest -m external || test $$? -eq 5  # 5: there is none
+
+fuzz: setup ## fuzz every reader of what clients send, a minute each; SECONDS=600, ONLY="rule token", KEEP=1
+	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
 
 chaos: setup ## break everything under users who check every answer; SEED=7, ONLY="postgres-killed …", QUICK=1
 	@$(BIN)/python -m tests.resilience $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.targets import TARGETS
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [
@@ -133,6 +135,11 @@ def test_every_attack_of_a_border_has_a_check_and_a_test_that_exist(border: str,
 )
 def test_a_planted_attack_without_a_check_or_a_test_is_found(row: str, fault: str) -> None:
     assert unfounded(row, {"test_there"}) == [fault]
+
+
+def test_the_security_page_lists_every_target_of_the_fuzzer() -> None:
+    listed = re.findall(r"^\| `([a-z-]+)` \|", section("docs/security.md", "Fuzzing"), re.MULTILINE)
+    assert listed == list(TARGETS)
 
 
 def test_contributing_lists_every_command_of_the_makefile() -> None:

@@ -47,7 +47,10 @@ def decode(text: str, bound_to: str, field: SortField) -> Position:
         raise NotOursError
     if not isinstance(given_id, str) or not is_canonical_uuid(given_id):
         raise NotOursError
-    position = Position(_read_key(given_key, field), given_id)
+    try:
+        position = Position(_read_key(given_key, field), given_id)
+    except ValueError:  # no such day or hour
+        raise NotOursError from None
     if encode(position, bound_to) != text:
         raise NotOursError
     return position
