@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,10 +16,11 @@ from devtools.testing.tokens import rsa_key
 from devtools.valkey import LocalValkey
 
 
-def self_signed(folder: Path, name: str = "127.0.0.1") -> Path:
-    """A PEM file with a certificate for the loopback address and its key."""
+def self_signed(folder: Path, name: str = "127.0.0.1", hosts: Iterable[str] = ()) -> Path:
+    """A PEM file with a certificate for the loopback address and these hosts, and its key."""
     key = rsa_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    names = [x509.IPAddress(ip_address("127.0.0.1")), *map(x509.DNSName, hosts)]
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -29,7 +30,7 @@ def self_signed(folder: Path, name: str = "127.0.0.1") -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(
