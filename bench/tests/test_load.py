@@ -39,7 +39,8 @@ def test_signed_requests_are_proven_by_the_library_and_each_has_a_proof_of_its_o
         lines = head.split(b"\r\n")
         headers = [(name, value) for name, _, value in (line.partition(b": ") for line in lines[1:])]
         created = int(dict(headers)[b"signature-input"].partition(b"created=")[2].partition(b";")[0])
-        identity = verify(KEYS, method="POST", path=TODOS, query=b"", headers=headers, body=body, now=created)
+        identity = verify(KEYS, method="POST", path=TODOS, query=b"", headers=headers, now=created)
+        identity.check_body(body, created)
         assert identity.user_id == "alice"
         proofs.add(identity.proof)
     assert len(proofs) == 2

@@ -12,7 +12,8 @@ from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity import IdentityRefusedError, Keyring, parse_key, sign, verify
+from identity import Identity, IdentityRefusedError, Keyring, parse_key, sign
+from identity import verify as verify_head
 
 KEYS = Keyring({"k2": b"b" * 32, "k1": b"a" * 32})
 NOW = 1_800_000_000
@@ -38,6 +39,13 @@ def signed(**changes: Any) -> list[tuple[bytes, bytes]]:
         **changes,
     }
     return sign(KEYS, **arguments)
+
+
+def verify(keys: Keyring, *, body: bytes, now: float, **head: Any) -> Identity:
+    """Of a request that is there as a whole."""
+    identity = verify_head(keys, now=now, **head)
+    identity.check_body(body, now)
+    return identity
 
 
 def reason_of(headers: list[tuple[bytes, bytes]], keys: Keyring = KEYS, now: float = NOW, **changes: Any) -> str:
@@ -151,6 +159,16 @@ def test_a_signature_lives_from_five_seconds_before_to_thirty_after() -> None:
         assert verify(KEYS, headers=signed(), now=now, **REQUEST).user_id == "alice"
     assert reason_of(signed(), now=NOW - 5.1) == "not_yet_valid"
     assert reason_of(signed(), now=NOW + 30.1) == "expired"
+
+
+def test_a_proof_that_ends_while_the_body_is_on_its_way_is_refused() -> None:
+    """Else a replay could be held back until its first use is forgotten."""
+    head = {name: value for name, value in REQUEST.items() if name != "body"}
+    identity = verify_head(KEYS, headers=signed(), now=NOW + 30, **head)
+    identity.check_body(REQUEST["body"], NOW + 30)
+    with pytest.raises(IdentityRefusedError) as refused:
+        identity.check_body(REQUEST["body"], NOW + 30.1)
+    assert refused.value.reason == "expired"
 
 
 def test_a_key_holder_cannot_stretch_the_lifetime(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,7 @@ def proven_user(request: Request) -> str:
         path=path.encode(),
         query=query.encode(),
         headers=headers,
-        body=request.body,
         now=created,
     )
+    identity.check_body(request.body, created)
     return identity.user_id

@@ -12,7 +12,9 @@ import psycopg
 import pytest
 
 from identity import Keyring, sign
+from services.todos.tests.assertions import assert_problem
 from services.todos.tests.serving import KEYS, Client, Running, running
+from todos.http import authentication
 from todos.http.authentication import MAX_BODY_BYTES
 from todos.schema.limits import QUOTA
 
@@ -154,7 +156,7 @@ async def test_signatures_that_have_ended_are_forgotten_with_the_next_write(
     for _ in range(3):
         await alice.create()
     superuser.execute(
-        b"UPDATE seen_signature SET expires = expires - interval '2 minutes' WHERE user_id = %s", [alice.user]
+        b"UPDATE seen_signature SET expires = expires - interval '3 minutes' WHERE user_id = %s", [alice.user]
     )
     await alice.create()
     assert superuser.execute(b"SELECT count(*) FROM seen_signature WHERE user_id = %s", [alice.user]).fetchone() == (1,)
@@ -178,6 +180,43 @@ async def test_a_body_of_more_than_a_mebibyte_is_refused_before_it_is_read_whole
     assert answer.status_code == 413
     assert answer.json()["code"] == "content_too_large"
     assert answer.headers["connection"] == "close"
+
+
+async def answer_to_head(service: Running, headers: Any, length: int) -> int:
+    """The status of the response to a request of whose body no byte is sent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    fields = b"".join(b"%s: %s\r\n" % field for field in headers)
+    writer.write(b"POST /v1/todos HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n" % (length, fields))
+    try:
+        return int((await reader.readline()).split()[1])
+    finally:
+        writer.close()
+
+
+async def test_no_byte_of_a_body_is_read_before_its_user_is_proven(service: Running) -> None:
+    forged = headers_for(keys=Keyring({"k1": b"x" * 32}))
+    assert await answer_to_head(service, forged, MAX_BODY_BYTES) == 401
+    assert await answer_to_head(service, [], MAX_BODY_BYTES) == 401
+    assert await answer_to_head(service, headers_for(), MAX_BODY_BYTES + 1) == 413
+
+
+async def test_bodies_that_one_user_holds_back_leave_room_for_others(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "MAX_BODIES_BYTES", 4 * MAX_BODY_BYTES)
+    monkeypatch.setattr(authentication, "MAX_BODIES_BYTES_PER_USER", MAX_BODY_BYTES)
+    async with running(database_url) as service, asyncio.TaskGroup() as group:
+        stalled = group.create_task(answer_to_head(service, headers_for(), MAX_BODY_BYTES))
+        while not service.registry.get_sample_value("todos_body_bytes"):  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
+        refused = await post(service, headers_for(), body=TODO)
+        assert_problem(refused, 429, "rate_limited")
+        assert refused.json()["violated-policies"] == ["user-buffer"]
+        assert (await post(service, headers_for(user_id=b"bob"))).status_code == 201
+        stalled.cancel()
+        while service.registry.get_sample_value("todos_body_bytes"):  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
+        assert (await post(service, headers_for())).status_code == 201
 
 
 async def test_a_body_of_a_mebibyte_is_read(alice: Client) -> None:

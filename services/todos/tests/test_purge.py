@@ -76,7 +76,7 @@ def test_old_tombstones_and_records_go_and_everything_else_stays(
     user = add_user(superuser, old=3, young=2, live=4, records=2)
     other = add_user(superuser, young=1, live=1)
     superuser.execute("INSERT INTO idempotency VALUES (%s, 'new', sha256('x'), '{}', 1, now())", [user])
-    superuser.execute("INSERT INTO seen_signature VALUES (%s, sha256('a'), now() - interval '2 minutes')", [user])
+    superuser.execute("INSERT INTO seen_signature VALUES (%s, sha256('a'), now() - interval '3 minutes')", [user])
     superuser.execute("INSERT INTO seen_signature VALUES (%s, sha256('b'), now() - interval '10 seconds')", [user])
     lines = list(purge(settings(own_database)))
     assert lines[0] == "tombstones: 3 so far"

@@ -40,6 +40,21 @@ class Identity:
     """The 32 bytes of the signature: only a replay has the same."""
     expires: int
     """Unix time in seconds after which the proof is no longer valid."""
+    content_digest: bytes
+    """What the proof says of the body; empty where there is none."""
+
+    def check_body(self, body: bytes, now: float) -> None:
+        """Check the body that came with the proof, and that the proof is still valid at `now`, in Unix seconds.
+
+        Raises:
+            IdentityRefusedError: `malformed`, `digest` or `expired`.
+        """
+        if bool(body) != bool(self.content_digest):
+            raise IdentityRefusedError("malformed")
+        if body and not hmac.compare_digest(self.content_digest, message.content_digest(body)):
+            raise IdentityRefusedError("digest")
+        if self.expires < now:
+            raise IdentityRefusedError("expired")
 
 
 def verify(
@@ -49,13 +64,13 @@ def verify(
     path: bytes,
     query: bytes,
     headers: Iterable[tuple[bytes, bytes]],
-    body: bytes,
     now: float,
 ) -> Identity:
     """Prove which user sent the request, only from the headers that `sign` writes (RFC 9421 section 3.2).
 
     Accepts one header of each name, the one list of components in the one order, a known key, `created` at
-    most 5 s ahead, `expires` not past and at most 30 s after `created`, and the digest of exactly this body.
+    most 5 s ahead, `expires` not past and at most 30 s after `created`. The body is not needed for that, and has to be
+    checked by `Identity.check_body` once it is there.
 
     Args:
         keys: any of them verifies.
@@ -63,7 +78,6 @@ def verify(
         path: raw path of the request target.
         query: raw query without its question mark; empty if there is none.
         headers: every header of the request, names in lower case.
-        body: the whole body.
         now: Unix time in seconds.
 
     Raises:
@@ -84,7 +98,6 @@ def verify(
         or not signed
         or not _USER_ID.fullmatch(user_id)
         or not _REQUEST_ID.fullmatch(request_id)
-        or covers_body != bool(body)
         or covers_body != bool(digest)
     ):
         raise IdentityRefusedError("malformed")
@@ -105,13 +118,12 @@ def verify(
     if not hmac.compare_digest(base64.b64encode(expected), signed["value"]):
         raise IdentityRefusedError("signature")
     _check_times(int(given["created"]), int(given["expires"]), now)
-    if body and not hmac.compare_digest(digest, message.content_digest(body)):
-        raise IdentityRefusedError("digest")
     return Identity(
         user_id=user_id.decode(),
         request_id=request_id.decode(),
         proof=expected,
         expires=int(given["expires"]),
+        content_digest=digest,
     )
 
 

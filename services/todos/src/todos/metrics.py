@@ -9,7 +9,7 @@ from todos.database.pool import Database
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REFUSALS = ("missing", "malformed", "unknown_key", "signature", "expired", "not_yet_valid", "digest", "replay")
-_SHARES = ("user-imports", "user-exports")
+_SHARES = ("user-buffer", "user-imports", "user-exports")
 
 
 class Metrics:
@@ -28,6 +28,9 @@ class Metrics:
         )
         self._identity_refused = Counter(
             "todos_identity_refused", "Requests that did not prove their user", ["reason"], registry=self.registry
+        )
+        self.body_bytes = Gauge(
+            "todos_body_bytes", "Request bodies held, by their announced lengths", registry=self.registry
         )
         self._share_refusals = Counter(
             "todos_share_refusals",

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 from identity import Identity, IdentityRefusedError, Keyring, verify
 from runtime.problems import ProblemError, render
-from strict_http.asgi import App, Message, Receive, Scope, Send, respond
+from strict_http.asgi import App, Headers, Message, Receive, Scope, Send, respond
 from todos.database.user_session import ReplayedError
+from todos.http.user_shares import UserShares
 from todos.metrics import Metrics
 from todos.store.seen_signatures import Signature
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_IMPORT_BYTES = 5 * MAX_BODY_BYTES
+MAX_BODIES_BYTES = 128 * MAX_BODY_BYTES
+"""Of all requests under way; a body is read only once its user has proven itself and has room."""
+MAX_BODIES_BYTES_PER_USER = MAX_BODIES_BYTES // 8
 IMPORT = b"/v1/import"
 REQUEST_ID = "todos.request_id"
 """The key of the request's id in the ASGI scope: ours until the caller is authenticated, then the gateway's."""
@@ -39,40 +43,51 @@ class AuthenticationMiddleware:
         self._app = app
         self._keys = keys
         self._metrics = metrics
+        self._bodies = UserShares(
+            "user-buffer", total=MAX_BODIES_BYTES, per_user=MAX_BODIES_BYTES_PER_USER, metrics=metrics
+        )
+        metrics.body_bytes.set_function(lambda: self._bodies.taken)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await _whole_body(receive, MAX_IMPORT_BYTES if scope["raw_path"] == IMPORT else MAX_BODY_BYTES)
-            if body is None:
-                return
-            identity = self._prove(scope, body)
+            identity = self._prove(scope)
+            scope[REQUEST_ID] = identity.request_id
+            limit = MAX_IMPORT_BYTES if scope["raw_path"] == IMPORT else MAX_BODY_BYTES
+            async with self._bodies.held(identity.user_id, _most_bytes(scope["headers"], limit)):
+                body = await _whole_body(receive, limit)
+                if body is not None:
+                    scope[CALLER] = self._caller(identity, body)
+                    await self._run(scope, receive, send)
         except ProblemError as problem:
             await respond(send, *render(problem, scope[REQUEST_ID]))
-            return
-        scope[REQUEST_ID] = identity.request_id
-        signature = Signature(identity.proof, identity.expires)
-        scope[CALLER] = Caller(identity.user_id, identity.request_id, body, signature)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         # routes match the bytes that were signed: an escaped spelling is no second address
         scope["path"] = scope["raw_path"].decode("latin-1")
         try:
             await self._app(scope, receive, send)
         except ReplayedError:
-            await respond(send, *render(self._refusal("replay"), scope[REQUEST_ID]))
+            raise self._refusal("replay") from None
 
-    def _prove(self, scope: Scope, body: bytes) -> Identity:
+    def _prove(self, scope: Scope) -> Identity:
         try:
-            identity = verify(
+            return verify(
                 self._keys,
                 method=scope["method"],
                 path=scope["raw_path"],
                 query=scope["query_string"],
                 headers=scope["headers"],
-                body=body,
                 now=time.time(),
             )
         except IdentityRefusedError as refused:
             raise self._refusal(refused.reason) from None
-        return identity
+
+    def _caller(self, identity: Identity, body: bytes) -> Caller:
+        try:
+            identity.check_body(body, time.time())
+        except IdentityRefusedError as refused:
+            raise self._refusal(refused.reason) from None
+        return Caller(identity.user_id, identity.request_id, body, Signature(identity.proof, identity.expires))
 
     def _refusal(self, reason: str) -> ProblemError:
         self._metrics.count_identity_refused(reason)
@@ -81,6 +96,26 @@ class AuthenticationMiddleware:
             "The request does not prove its user.",
             headers=[(b"www-authenticate", b"Bearer")],
         )
+
+
+def _most_bytes(headers: Headers, limit: int) -> int:
+    """How many bytes the body has, or may have where its length is not known ahead.
+
+    Raises:
+        ProblemError: `content_too_large`, it has more than `limit`.
+    """
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            return limit
+        if name == b"content-length":
+            if int(value) > limit:
+                raise _too_large(limit)
+            return int(value)
+    return 0
+
+
+def _too_large(limit: int) -> ProblemError:
+    return ProblemError("content_too_large", f"The body is larger than {limit} bytes.", headers=[_CLOSE])
 
 
 async def _whole_body(receive: Receive, limit: int) -> bytes | None:
@@ -94,7 +129,7 @@ async def _whole_body(receive: Receive, limit: int) -> bytes | None:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
-            raise ProblemError("content_too_large", f"The body is larger than {limit} bytes.", headers=[_CLOSE])
+            raise _too_large(limit)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
