@@ -253,7 +253,7 @@ def test_no_bad_token_reaches_todos(pair: Pair, alice: str) -> None:
     for rule, token in bad.items():
         answer = pair.raw("GET", f"{pair.gateway}/v1/todos", headers={"Authorization": f"Bearer {token}"})
         assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token"), rule
-        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"', rule
+        assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token"'), rule
     twice = [("Authorization", f"Bearer {good}")] * 2
     answer = pair.raw("GET", f"{pair.gateway}/v1/todos", headers=twice)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_authorization")

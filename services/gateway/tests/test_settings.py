@@ -122,6 +122,7 @@ def test_everything_missing_is_reported_at_once(
         ("GATEWAY_LEEWAY", "301"),
         ("GATEWAY_MAX_TOKEN_BYTES", "24577"),
         ("GATEWAY_MAX_TOKEN_BYTES", "1023"),
+        ("GATEWAY_EXPLAIN_REFUSALS", "sometimes"),
         ("GATEWAY_ISSUERS", "[]"),
         ("GATEWAY_ISSUERS", "{}"),
         ("GATEWAY_ISSUERS", '[{"issuer": "https://id.example.com"'),

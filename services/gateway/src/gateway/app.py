@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from gateway import request_checks, routes
-from gateway.auth_errors import AuthenticationError
+from gateway.auth_errors import AuthenticationError, explained
 from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
 from gateway.forward.client_disconnect import ClientDisconnectedError, DisconnectWatchers
@@ -48,6 +48,8 @@ class Gateway:
         bodies: BodyBuffers,
         forwarder: Forwarder,
         metrics: Metrics,
+        *,
+        explain_refusals: bool,
     ) -> None:
         self._proxies = proxies
         self._cors = cors
@@ -57,6 +59,7 @@ class Gateway:
         self._bodies = bodies
         self._forwarder = forwarder
         self._metrics = metrics
+        self._explain_refusals = explain_refusals
         self._watchers = DisconnectWatchers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +112,7 @@ class Gateway:
         except AuthenticationError as failure:
             if failure.counted:
                 request.limit_headers = await self._limiter.count_auth_failure(request.client.limited_address)
-            raise
+            raise (explained(failure) if self._explain_refusals else failure) from None
         return bearer
 
     async def _forward(self, request: "_Request", host: bytes, body: bytes) -> None:

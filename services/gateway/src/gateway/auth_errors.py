@@ -1,4 +1,4 @@
-"""Why a request was not authenticated: in detail for logs and metrics, without for the client."""
+"""Why a request was not authenticated: in detail for logs and metrics, in part for the client."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -29,6 +29,17 @@ _CHALLENGE = (b"www-authenticate", b"Bearer")
 _INVALID_TOKEN = (b"www-authenticate", b'Bearer error="invalid_token"')
 KEYS_RETRY_SECONDS = 5
 
+_EXPLANATIONS: dict[Reason, str] = {
+    "issuer": "iss is no issuer that is trusted here",
+    "algorithm": "alg is not accepted from this issuer, or not the one of the key",
+    "audience": "the token is for another audience",
+    "expired": "exp is in the past",
+    "not_yet_valid": "nbf or iat is in the future",
+    "claims": "a claim is missing, or its value is not accepted",
+}
+"""The reasons that a client may know: the first two are found before the signature is verified, and are about what
+every token shows; the others only after it, so that nobody can try claims without a token of the issuer."""
+
 _HONEST: frozenset[Reason] = frozenset({"expired", "too_large"})
 """Faults of honest clients' tokens: they never count against an address."""
 
@@ -37,7 +48,7 @@ class AuthenticationError(ProblemError):
     """The request is not authenticated.
 
     Attributes:
-        reason: for operators only.
+        reason: for operators; for clients as `explained` says.
         counted: whether the failure counts against the client's address.
     """
 
@@ -73,6 +84,21 @@ def not_bearer() -> AuthenticationError:
 def invalid_token(reason: Reason) -> AuthenticationError:
     counted = reason not in _HONEST
     return AuthenticationError(reason, "invalid_token", "The token is not accepted.", [_INVALID_TOKEN], counted=counted)
+
+
+def explained(error: AuthenticationError) -> AuthenticationError:
+    """The same error, which names the rule that the token broke where that tells an attacker nothing new.
+
+    It says nothing that differs between settings or between tokens. The challenge has it as `error_description`
+    (RFC 6750 section 3).
+    """
+    explanation = _EXPLANATIONS.get(error.reason)
+    if explanation is None:
+        return error
+    description = f"{error.reason}: {explanation}"
+    challenge = (b"www-authenticate", f'Bearer error="invalid_token", error_description="{description}"'.encode())
+    detail = f"The token is not accepted: {description}."
+    return AuthenticationError(error.reason, error.code, detail, [challenge], counted=error.counted)
 
 
 def insufficient_scope(scope: str) -> AuthenticationError:

@@ -142,6 +142,9 @@ class ServeSettings(ListenSettings, IssuerSettings):
     )
     """The scope that a token needs to read, and to write."""
 
+    explain_refusals: bool = True
+    """Whether a 401 names the rule that the token broke: its issuer, algorithm, audience, times or other claims."""
+
     upstream_url: Annotated[UpstreamUrl, Field(examples=["http://todos:8001"])]
     """The todo service."""
     upstream_timeout: Annotated[float, Field(gt=0)] = 10

@@ -36,8 +36,6 @@ from runtime.serve import Service, StartRefusedError
 
 log = logging.getLogger("gateway.limits")
 
-log = logging.getLogger("gateway.limits")
-
 
 @asynccontextmanager
 async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncIterator[Service]:
@@ -68,6 +66,7 @@ async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncI
             BodyBuffers(settings.max_body_bytes, _buffer_shares(settings, metrics)),
             _forwarder(settings, upstream, metrics),
             metrics,
+            explain_refusals=settings.explain_refusals,
         )
         try:
             yield Service(
