@@ -19,20 +19,15 @@ from provider_shapes import SHAPES, Shape
 from pydantic import ValidationError
 from redis_tls import self_signed
 
+from devtools.testing.provider_pages import PAGES, settings_of_page
 from devtools.testing.servers import ScriptedServer, reply
 from gateway.settings import ServeSettings
 
-PAGES = Path(__file__).parents[3] / "docs" / "providers"
 SECTIONS = ["Settings", "At the provider", "Pitfalls"]
 
 
 def page(name: str) -> str:
     return (PAGES / f"{name}.md").read_text()
-
-
-def settings_of_page(name: str) -> dict[str, str]:
-    [block] = re.findall(r"^```env\n(.*?)^```$", page(name), re.MULTILINE | re.DOTALL)
-    return dict(line.split("=", 1) for line in block.splitlines())
 
 
 @contextlib.asynccontextmanager
