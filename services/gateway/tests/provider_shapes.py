@@ -133,6 +133,7 @@ CLERK = Shape(
         "azp": "https://app.example.com",
         "fva": [7, -1],
         "iss": "https://clerk.example.com",
+        "jti": "1234567890",
         "nbf": 1713158399,
         "sid": "sess_123",
         "sub": "user_2b6fcd92dvf96q05x8e4a8xvt6a",
@@ -209,6 +210,7 @@ ENTRA_ID = Shape(
         "version 1": Attack("issuer", {"iss": "https://sts.windows.net/aaaabbbb-0000-cccc-1111-dddd2222eeee/"}),
         "for Microsoft Graph": Attack("audience", {"aud": "00000003-0000-0000-c000-000000000000"}),
         "the client's ID token": Attack("audience", {"aud": "11112222-bbbb-3333-cccc-4444dddd5555", "scp": None}),
+        "without the scope profile": Attack("claims", {"oid": None}),
         "an application's own": Attack("scope", {"scp": None, "roles": ["Todos.Read"]}, status=403),
     },
 )
@@ -356,7 +358,10 @@ SUPABASE = Shape(
         "amr": [{"method": "password", "timestamp": 1640991600}],
     },
     attacks={
-        "the service role": Attack("claims", {"role": "service_role"}),
+        "with another role": Attack("claims", {"role": "service_role"}),
+        "the service role key": Attack(
+            "issuer", {"iss": "supabase", "ref": "project-ref", "role": "service_role", "aud": None, "sub": None}
+        ),
         "for nobody": Attack("audience", {"aud": "anon", "role": "anon"}),
         "another project's": Attack("issuer", {"iss": "https://other-ref.supabase.co/auth/v1"}),
     },
