@@ -16,6 +16,8 @@ from uuid import uuid4
 
 import httpx
 
+from devtools.testing.serving import http_client
+
 LOOPBACK = "127.0.0.1"
 LAG_ANSWERS = 8
 """How much traffic there is, some of it to the stopping process, before every router knows that it stops."""
@@ -57,7 +59,7 @@ class Process:
 
     async def healthy(self, page: str) -> bool:
         """What the kubelet would find."""
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with http_client() as http:
             return (await http.get(f"http://{LOOPBACK}:{self.admin_port}/healthz/{page}")).is_success
 
     async def ready(self) -> None:
@@ -247,4 +249,4 @@ class Traffic:
 
     def _http(self, user: str, limits: httpx.Limits) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self._token(user)}"}
-        return httpx.AsyncClient(base_url=self._url, headers=headers, limits=limits, timeout=15, trust_env=False)
+        return http_client(base_url=self._url, headers=headers, limits=limits, timeout=15)

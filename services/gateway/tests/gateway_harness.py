@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from devtools.processes import free_port
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
+from devtools.testing.serving import http_client, serving
 from devtools.testing.tokens import Signer, good_claims
 from devtools.valkey import LocalValkey
 from gateway.clock import SYSTEM, Clock
@@ -121,7 +122,7 @@ async def running_gateway(*, wait_for_keys: bool = True, clock: Clock = SYSTEM) 
         try:
             if wait_for_keys:
                 await until(lambda: service.readiness()["keys"])
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            async with http_client(base_url=f"http://127.0.0.1:{port}") as client:
                 yield Running(client, port, service.registry)
         finally:
             background.cancel()
@@ -132,13 +133,8 @@ async def running_gateway(*, wait_for_keys: bool = True, clock: Clock = SYSTEM) 
 async def _listening(service: Service) -> AsyncIterator[int]:
     server = http_server(service.app, 75, service.on_rejected)
     with listen("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield port
-        finally:
-            server.should_exit = True
-            await task
+        async with serving(server, listener):
+            yield listener.getsockname()[1]
 
 
 def cluster_node(own_valkey: Callable[..., LocalValkey]) -> LocalValkey:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from devtools.processes import Child, free_port
 from devtools.testing.servers import Reply, Request, ScriptedServer
+from devtools.testing.serving import http_client
 from devtools.testing.tokens import Signer, good_claims, rsa_key
 from gateway.keys.fetch_budget import FetchBudget
 
@@ -260,7 +261,7 @@ class RealProvider:
 async def real_provider(tmp_path: Path) -> AsyncIterator[RealProvider]:
     port = free_port()
     child = Child("idp", [sys.executable, "-m", "devtools.idp", "--port", str(port)], tmp_path / "idp.log")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+    async with http_client(base_url=f"http://127.0.0.1:{port}") as client:
         try:
             await connected(client, "/jwks.json")
             yield RealProvider(client)
@@ -328,7 +329,7 @@ async def test_under_strangers_two_real_processes_rotate_and_no_user_is_refused(
     process = await asyncio.create_subprocess_exec(GATEWAY, "serve", env=environment, stdout=asyncio.subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with http_client(base_url=url) as client:
             await connected(client, "/")
             async with strangers(client, real_provider.issuer) as statuses:
                 await until(lambda: {401, 503} <= statuses())

@@ -10,6 +10,7 @@ import pytest
 from gateway_harness import MovingClock, Provider, Running, StartGateway
 
 from devtools.testing.servers import Reply, Request, reply
+from devtools.testing.serving import http_client
 from devtools.testing.tokens import Signer, good_claims, rsa_key
 from gateway.auth_errors import AuthenticationError
 from gateway.keys.jwks import Key
@@ -20,7 +21,7 @@ from gateway.metrics import Metrics
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with http_client() as client:
         yield client
 
 

@@ -17,6 +17,7 @@ import pytest
 from gateway_harness import Provider, cluster_node, settings_of, until
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
+from devtools.testing.serving import http_client
 from devtools.valkey import LocalValkey
 from runtime.build import build_of
 
@@ -79,7 +80,7 @@ def serve(provider: Provider, upstream: ScriptedServer) -> Serve:
 async def test_one_request_makes_one_line_that_names_no_user_and_no_token(
     serve: Serve, provider: Provider, upstream: ScriptedServer
 ) -> None:
-    async with serve() as process, httpx.AsyncClient(trust_env=False) as client:
+    async with serve() as process, http_client() as client:
         token = provider.token(sub="alice-in-logs")
         response = await client.get(
             f"{process.url}/v1/todos/secret-path?q=secret-query", headers={"Authorization": f"Bearer {token}"}
@@ -97,7 +98,7 @@ async def test_one_request_makes_one_line_that_names_no_user_and_no_token(
 
 async def test_the_first_line_and_a_metric_name_the_build(serve: Serve) -> None:
     build = build_of("gateway")
-    async with serve() as process, httpx.AsyncClient(trust_env=False, base_url=process.admin_url) as client:
+    async with serve() as process, http_client(base_url=process.admin_url) as client:
         assert process.lines[0]["message"] == "starting"
         assert build._asdict().items() <= process.lines[0].items()
         metrics = (await client.get("/metrics")).text
@@ -105,7 +106,7 @@ async def test_the_first_line_and_a_metric_name_the_build(serve: Serve) -> None:
 
 
 async def test_the_admin_port_tells_health_and_metrics_and_nothing_else(serve: Serve, provider: Provider) -> None:
-    async with serve() as process, httpx.AsyncClient(trust_env=False, base_url=process.admin_url) as client:
+    async with serve() as process, http_client(base_url=process.admin_url) as client:
         assert (await client.get("/healthz/live")).json() == {"status": "live"}
         ready = await client.get("/healthz/ready")
         assert (ready.status_code, ready.json()["status"]) == (200, "ready")
@@ -138,7 +139,7 @@ async def test_sigterm_serves_on_for_the_drain_and_finishes_what_is_in_flight(
         return reply(b"done")
 
     headers = {"Authorization": f"Bearer {provider.token()}"}
-    async with serve(drain_seconds=0.5) as process, httpx.AsyncClient(trust_env=False) as client:
+    async with serve(drain_seconds=0.5) as process, http_client() as client:
         upstream.answer = held
         in_flight = asyncio.create_task(client.get(f"{process.url}/v1/todos", headers=headers))
         await upstream.wait_for_requests(1)
@@ -159,7 +160,7 @@ async def test_two_processes_share_one_limit(
 ) -> None:
     changes = {"redis_url": valkey.url, "rate_limits": "user=10/3600s"}
     headers = {"Authorization": f"Bearer {provider.token()}"}
-    async with serve(**changes) as one, serve(**changes) as other, httpx.AsyncClient(trust_env=False) as client:
+    async with serve(**changes) as one, serve(**changes) as other, http_client() as client:
         for process in (one, other):
             if not any(line["message"] == "Redis available" for line in process.lines):
                 await process.line("Redis available")
@@ -180,7 +181,7 @@ async def test_sigterm_under_load_fails_no_request_that_was_accepted(
         answered: list[int] = []
 
         async def load() -> None:
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with http_client() as client:
                 while True:
                     try:
                         answered.append((await client.get(f"{process.url}/v1/todos", headers=headers)).status_code)

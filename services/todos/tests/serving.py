@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from devtools.postgres import LocalPostgres
+from devtools.testing.serving import http_client, serving
 from identity import Keyring, parse_key, sign
 from runtime.identifiers import new_uuid
 from todos.app import open_service
@@ -109,22 +110,18 @@ async def running(database_url: str, *, wait: bool = True, **settings: Any) -> A
             ready.set()
 
         # named as TCP, for asyncio to send small answers at once
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.bind(("127.0.0.1", 0))
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve(sockets=[listener]))
-            starting = group.create_task(background())
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+            listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
-            try:
-                async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-                    if wait:
-                        await ready.wait()
-                    yield Running(port, service.registry, ready, http, service.readiness)
-            finally:
-                starting.cancel()
-                server.should_exit = True
-                await serving
-                listener.close()
+            async with asyncio.TaskGroup() as group, serving(server, listener):
+                starting = group.create_task(background())
+                try:
+                    async with http_client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+                        if wait:
+                            await ready.wait()
+                        yield Running(port, service.registry, ready, http, service.readiness)
+                finally:
+                    starting.cancel()
 
 
 def migrate_database(postgres: LocalPostgres, database: str, *, maintenance: bool = False) -> list[str]:

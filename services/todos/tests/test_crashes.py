@@ -19,6 +19,7 @@ import pytest
 from devtools.parts import answers
 from devtools.postgres import LocalPostgres
 from devtools.processes import LOOPBACK, Child, free_port, wait_until
+from devtools.testing.serving import http_client
 from services.todos.tests.console import SCRIPT, environment
 from services.todos.tests.serving import KEYS_TEXT, Client, migrate_database
 
@@ -149,7 +150,7 @@ async def test_what_was_acknowledged_outlives_a_crash_and_a_retry_makes_no_secon
     print("seed", seed)  # noqa: T201 - shown where it fails
     chance = random.Random(seed)
     crashes = [stack.crash_service, stack.crash_database, stack.crash_backend] * ROUNDS
-    async with httpx.AsyncClient(base_url=stack.url, timeout=30, trust_env=False) as http:
+    async with http_client(base_url=stack.url, timeout=30) as http:
         stream = Stream(http)
         interrupted = 0
         for number, crash in enumerate(chance.sample(crashes, len(crashes))):
