@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from gateway_harness import MovingClock, Provider, Running, StartGateway
+from gateway_harness import MovingClock, Provider, Running, StartGateway, until
 from httpx import Response
 
 from devtools.testing.servers import ScriptedServer
@@ -225,6 +225,11 @@ def explained(reason: str) -> tuple[str, str]:
     return f'{INVALID_TOKEN}, error_description="{description}"', f"The token is not accepted: {description}."
 
 
+async def counted(gateway: Running, reason: str, number: float) -> None:
+    """A refusal is counted once its response is written, which the client may read earlier."""
+    await until(lambda: gateway.metric("gateway_auth_failures_total", reason=reason) == number)
+
+
 async def test_the_nearest_token_that_breaks_one_rule_is_refused_with_its_reason(
     start_gateway: StartGateway, provider: Provider, upstream: ScriptedServer
 ) -> None:
@@ -235,7 +240,7 @@ async def test_the_nearest_token_that_breaks_one_rule_is_refused_with_its_reason
             assert response.status_code == 401, rule
             assert_problem(response, 401, "invalid_token")
             assert refusal(response) == explained(reason), rule
-            assert gateway.metric("gateway_auth_failures_total", reason=reason) == before + 1, rule
+            await counted(gateway, reason, before + 1)
         assert upstream.requests == []
 
 
