@@ -219,6 +219,15 @@ async def test_bodies_that_one_user_holds_back_leave_room_for_others(
         assert (await post(service, headers_for())).status_code == 201
 
 
+async def test_requests_without_a_body_take_no_room_however_many_a_user_sends_at_once(
+    alice: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    todo = await alice.create()
+    answers = await asyncio.gather(*(alice.get(f"/v1/todos/{todo['id']}") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_body_of_a_mebibyte_is_read(alice: Client) -> None:
     answer = await alice.send("POST", "/v1/todos", body=b" " * (MAX_BODY_BYTES - len(TODO)) + TODO, headers=JSON)
     assert answer.status_code == 201

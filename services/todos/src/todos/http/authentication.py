@@ -1,6 +1,7 @@
 """Verifies the gateway's signature before anything else is read."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from identity import Identity, IdentityRefusedError, Keyring, verify
@@ -53,7 +54,8 @@ class AuthenticationMiddleware:
             identity = self._prove(scope)
             scope[REQUEST_ID] = identity.request_id
             limit = MAX_IMPORT_BYTES if scope["raw_path"] == IMPORT else MAX_BODY_BYTES
-            async with self._bodies.held(identity.user_id, _most_bytes(scope["headers"], limit)):
+            most = _most_bytes(scope["headers"], limit)
+            async with self._bodies.held(identity.user_id, most) if most else nullcontext():
                 body = await _whole_body(receive, limit)
                 if body is not None:
                     scope[CALLER] = self._caller(identity, body)
