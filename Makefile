@@ -5,8 +5,14 @@ SUB ?= alice
 override SUB := $(value SUB)
 export SUB
 BIN := .venv/bin
+FAST := libs/identity libs/runtime \
+	$(patsubst %,services/gateway/tests/test_%.py,\
+		circuit_breaker expiring_lru jwks redis_url settings token_mutations) \
+	$(patsubst %,services/todos/tests/test_%.py,\
+		bodies cursor declared duedate isolation_source ownership parameters preconditions since) \
+	$(patsubst %,tests/test_%.py,contract documents list_settings)
 
-.PHONY: help run token test test-external fuzz chaos bench secrets images lint types lock settings format setup
+.PHONY: help run token test test-fast test-external fuzz chaos bench secrets images lint types lock settings format setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -21,7 +27,10 @@ token: setup ## print a token of the running stack and nothing else: make -s tok
 	@$(BIN)/python -m devtools.token
 
 test: lint types ## lint, types, and every test that Python alone can run
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not external'
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not external' --durations 10
+
+test-fast: setup ## the tests of rules that need no other process: half a minute
+	@$(BIN)/python -m pytest -n 2 $(FAST)
 
 test-external: setup ## tests against what no wheel brings and the newest uvicorn; skips by name what is missing
 	@$(BIN)/python -m pytest -m external || test $$? -eq 5  # 5: there is none
