@@ -33,10 +33,12 @@ def start_gateway(provider: Provider, upstream: ScriptedServer, monkeypatch: pyt
     """Starts gateways with settings over good ones: `async with start_gateway(redis_url=…) as running`."""
 
     @contextlib.asynccontextmanager
-    async def start(*, wait_for_keys: bool = True, clock: Clock = SYSTEM, **changes: object) -> AsyncIterator[Running]:
+    async def start(
+        *, wait_for_keys: bool = True, clock: Clock = SYSTEM, send_buffer: int | None = None, **changes: object
+    ) -> AsyncIterator[Running]:
         for name, value in settings_of(provider, upstream, **changes).items():
             monkeypatch.setenv(name, value)
-        async with running_gateway(wait_for_keys=wait_for_keys, clock=clock) as running:
+        async with running_gateway(wait_for_keys=wait_for_keys, clock=clock, send_buffer=send_buffer) as running:
             yield running
 
     return start

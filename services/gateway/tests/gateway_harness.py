@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -115,9 +116,14 @@ def settings_of(provider: Provider, upstream: ScriptedServer, **changes: object)
 
 
 @contextlib.asynccontextmanager
-async def running_gateway(*, wait_for_keys: bool = True, clock: Clock = SYSTEM) -> AsyncIterator[Running]:
-    """A gateway with the settings of the environment, on a free port of loopback."""
-    async with open_gateway(ServeSettings(), clock) as service, _listening(service) as port:
+async def running_gateway(
+    *, wait_for_keys: bool = True, clock: Clock = SYSTEM, send_buffer: int | None = None
+) -> AsyncIterator[Running]:
+    """A gateway with the settings of the environment, on a free port of loopback.
+
+    Of each response the kernel keeps `send_buffer` bytes, by default as much as it likes.
+    """
+    async with open_gateway(ServeSettings(), clock) as service, _listening(service, send_buffer) as port:
         background = asyncio.create_task(service.background())
         try:
             if wait_for_keys:
@@ -130,9 +136,11 @@ async def running_gateway(*, wait_for_keys: bool = True, clock: Clock = SYSTEM) 
 
 
 @contextlib.asynccontextmanager
-async def _listening(service: Service) -> AsyncIterator[int]:
+async def _listening(service: Service, send_buffer: int | None) -> AsyncIterator[int]:
     server = http_server(service.app, 75, service.on_rejected)
     with listen("127.0.0.1", 0) as listener:
+        if send_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         async with serving(server, listener):
             yield listener.getsockname()[1]
 

@@ -2,54 +2,13 @@
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator
 
 import pytest
-from gateway_harness import Provider, Running, StartGateway, until
+from gateway_harness import Provider, StartGateway, until
+from hogs import MUCH, SMALL, authorized, slow_readers, stalled_uploads
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from runtime import shares
-
-MUCH = 16 << 20
-"""More than the kernel takes over for a connection."""
-
-
-def authorized(provider: Provider, user: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {provider.token(sub=user)}"}
-
-
-@contextlib.asynccontextmanager
-async def stalled_uploads(
-    gateway: Running, provider: Provider, users: list[str], size: int, path: str = "/v1/todos"
-) -> AsyncIterator[list[asyncio.StreamReader]]:
-    """Uploads of which all but the last byte has been sent."""
-    connections = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in users]
-    try:
-        for user, (_, writer) in zip(users, connections, strict=True):
-            token = provider.token(sub=user)
-            head = f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: {size}\r\n\r\n"
-            writer.write(head.encode() + b"x" * (size - 1))
-        yield [reader for reader, _ in connections]
-    finally:
-        for _, writer in connections:
-            writer.transport.abort()
-
-
-@contextlib.asynccontextmanager
-async def slow_readers(gateway: Running, provider: Provider, users: list[str]) -> AsyncIterator[None]:
-    """Exports of which nobody reads a byte."""
-    connections = []
-    try:
-        for user in users:
-            connection = socket.create_connection(("127.0.0.1", gateway.port))
-            connections.append(connection)
-            head = f"GET /v1/export HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {provider.token(sub=user)}\r\n\r\n"
-            connection.sendall(head.encode())
-        yield
-    finally:
-        for connection in connections:
-            connection.close()
 
 
 async def test_stalled_uploads_of_one_user_leave_the_buffer_to_others(
@@ -110,7 +69,7 @@ async def test_a_slow_reader_of_who_holds_most_ends_for_a_request_within_its_use
 ) -> None:
     upstream.answer = lambda request: reply(b"x" * MUCH if request.target == "/v1/export" else b"{}")
     async with (
-        start_gateway(max_in_flight=4, max_in_flight_per_user=2) as gateway,
+        start_gateway(max_in_flight=4, max_in_flight_per_user=2, send_buffer=SMALL) as gateway,
         slow_readers(gateway, provider, ["most", "most", "other", "another"]),
     ):
         await until(lambda: gateway.metric("gateway_in_flight_requests") == 4)
