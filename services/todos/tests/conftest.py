@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from devtools.postgres import LocalPostgres
 from services.todos.tests.isolation import walked, without_own_condition
-from services.todos.tests.serving import DATABASE, Client, Running, migrate_database, running
+from services.todos.tests.serving import DATABASE, Client, Running, migrate_database, running, small_pool
 from todos.database.command import Command
 from todos.database.pipeline import Sent
 from todos.database.pool import Database, open_database
@@ -59,7 +59,7 @@ def superuser(migrated: LocalPostgres) -> Iterator[psycopg.Connection]:
 async def one_connection(database_url: str) -> AsyncIterator[Database]:
     """A pool of a single connection, which every request has to share."""
     url = SecretStr(database_url)
-    async with open_database(url, pool_size=1, statement_seconds=5, search_seconds=5) as opened:
+    async with open_database(url, **small_pool(statement_seconds=5)) as opened:
         await open_when_fit(opened, url)
         yield opened
 

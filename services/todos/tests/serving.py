@@ -91,6 +91,16 @@ class Running:
         return Client(self.http, name) if name else Client(self.http)
 
 
+def small_pool(statement_seconds: float = 5) -> dict[str, Any]:
+    """How `open_database` opens a pool of one connection."""
+    return {
+        "pool_size": 1,
+        "statement_seconds": statement_seconds,
+        "search_seconds": statement_seconds,
+        "count_search_refused": lambda: None,
+    }
+
+
 @asynccontextmanager
 async def running(database_url: str, *, wait: bool = True, **settings: Any) -> AsyncIterator[Running]:
     """The service on a free port, in this process; `wait` until it is ready."""

@@ -20,7 +20,7 @@ from runtime.problems import ProblemError
 from runtime.serve import StartRefusedError
 from services.todos.tests.assertions import assert_problem, assert_unavailable, until_available
 from services.todos.tests.relay import relay
-from services.todos.tests.serving import Client, Running, migrate_database, running
+from services.todos.tests.serving import Client, Running, migrate_database, running, small_pool
 from services.todos.tests.sessions import session_of, todos_of
 from todos.database import user_session
 from todos.database.command import Command
@@ -114,7 +114,7 @@ async def test_writers_at_the_quota_get_past_it_never(database_url: str, superus
 
 async def test_a_lost_transaction_is_tried_again_and_not_for_ever(database_url: str) -> None:
     url = SecretStr(database_url)
-    async with open_database(url, pool_size=1, statement_seconds=5, search_seconds=5) as database:
+    async with open_database(url, **small_pool(statement_seconds=5)) as database:
         await open_when_fit(database, url)
         attempts = 0
 
@@ -226,7 +226,7 @@ async def test_a_database_that_freezes_before_a_refused_write_is_undone_holds_up
     server.create_database("x")
     migrate_database(server, "x")
     url = SecretStr(server.app_url("x"))
-    async with open_database(url, pool_size=1, statement_seconds=0.1, search_seconds=0.1) as database:
+    async with open_database(url, **small_pool(statement_seconds=0.1)) as database:
         await open_when_fit(database, url)
 
         async def refuse(transaction: Transaction) -> None:
@@ -331,7 +331,7 @@ async def test_a_role_that_could_get_around_the_walls_is_refused(
     with pytest.raises(StartRefusedError, match=reason) as refused:
         await check(url)
     assert "secret" not in str(refused.value)
-    async with open_database(url, pool_size=1, statement_seconds=5, search_seconds=5) as opened:
+    async with open_database(url, **small_pool(statement_seconds=5)) as opened:
         with pytest.raises(StartRefusedError):
             await open_when_fit(opened, url)
         assert not opened.fit

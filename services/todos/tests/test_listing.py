@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.todos.tests.assertions import assert_unavailable
+from services.todos.tests.assertions import assert_problem, assert_unavailable
 from services.todos.tests.serving import Client, Running, running
 from todos.domain.fields import PRIORITIES
 from todos.store.list_statements import SORT_FIELDS
@@ -249,6 +249,24 @@ async def test_a_search_has_less_time_than_other_statements(
             assert_unavailable(answer, "database_timeout")
             assert not listing.done()
         assert (await listing).status_code == 200
+
+
+async def test_searches_leave_connections_to_other_requests(database_url: str, superuser: psycopg.Connection) -> None:
+    async with running(database_url, pool_size=3, statement_timeout=60, search_timeout=60) as service:
+        alice, bob = service.user(), service.user()
+        await alice.create()
+        with superuser.transaction():
+            superuser.execute("LOCK TABLE todo")
+            searching = asyncio.create_task(alice.get("/v1/todos?q=x"))
+            while not superuser.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
+            also_searching = asyncio.create_task(bob.get("/v1/todos?q=x"))
+            refused = await alice.get("/v1/todos?q=y")
+            assert_problem(refused, 429, "rate_limited")
+            assert refused.json()["violated-policies"] == ["user-searches"]
+            assert superuser.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount == 1
+        assert (await searching).status_code == (await also_searching).status_code == 200
+        assert service.registry.get_sample_value("todos_share_refusals_total", {"policy": "user-searches"}) == 1
 
 
 async def test_deleted_todos_page_and_sort_as_live_ones_do(alice: Client) -> None:

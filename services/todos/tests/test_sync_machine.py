@@ -26,7 +26,7 @@ from pydantic import SecretStr
 
 from devtools.fixtures import Database as EmptyDatabase
 from runtime.problems import Code, ProblemError
-from services.todos.tests.serving import migrate_database
+from services.todos.tests.serving import migrate_database, small_pool
 from services.todos.tests.sessions import session_of, todos_of
 from todos.database.pool import Database, open_database
 from todos.database.user_session import UserSession
@@ -73,9 +73,7 @@ def world(database: EmptyDatabase) -> Iterator[World]:
         psycopg.connect(database.superuser_url, autocommit=True) as superuser,
     ):
         stack = AsyncExitStack()
-        opened = runner.run(
-            stack.enter_async_context(open_database(url, pool_size=1, statement_seconds=5, search_seconds=5))
-        )
+        opened = runner.run(stack.enter_async_context(open_database(url, **small_pool(statement_seconds=5))))
         runner.run(open_when_fit(opened, url))
         purging = PurgeSettings(maintenance_database_url=SecretStr(database.maintenance_url))
         yield World(runner, opened, superuser, purging)

@@ -1,5 +1,6 @@
 """Puts the service together: access log → authentication → route → one user's store → database."""
 
+import functools
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
@@ -25,6 +26,7 @@ async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
         pool_size=settings.pool_size,
         statement_seconds=settings.statement_timeout,
         search_seconds=settings.search_timeout,
+        count_search_refused=functools.partial(metrics.count_share_refused, "user-searches"),
     ) as database:
         metrics.watch(database)
 

@@ -9,7 +9,7 @@ from todos.database.pool import Database
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REFUSALS = ("missing", "malformed", "unknown_key", "signature", "expired", "not_yet_valid", "digest", "replay")
-_SHARES = ("user-buffer", "user-imports", "user-exports")
+_SHARES = ("user-buffer", "user-imports", "user-exports", "user-searches")
 
 
 class Metrics:

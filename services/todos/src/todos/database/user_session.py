@@ -15,6 +15,7 @@ from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolati
 from psycopg.pq import TransactionStatus
 
 from runtime.problems import ProblemError
+from runtime.share_refusals import refusing
 from todos.database.command import Command, Runnable
 from todos.database.failures import LostConnectionError, answering_failures, unavailable
 from todos.database.pipeline import PipelinedConnection, Sent
@@ -108,26 +109,28 @@ class UserSession:
     """Runs statements for one user, who reaches no other user's rows."""
 
     def __init__(
-        self, database: Database, user_id: str, once: Callable[[], Runnable], statement_seconds: float | None = None
+        self, database: Database, user_id: str, once: Callable[[], Runnable], *, is_searching: bool = False
     ) -> None:
         """`once` makes the command that each write begins with; it fails if the request was received before."""
         self._database = database
         self._user_id = user_id
         self._once = once
-        seconds = statement_seconds or database.statement_seconds
+        self._is_searching = is_searching
+        seconds = database.statement_seconds
+        if is_searching:
+            seconds = min(seconds, database.search_seconds)
         self._statement_timeout = str(int(seconds * 1000))
         self._seconds = seconds + GRACE_SECONDS
 
     def searching(self) -> "UserSession":
-        """The same user's way, on which a statement may take as long as a search."""
-        seconds = min(self._database.search_seconds, self._database.statement_seconds)
-        return UserSession(self._database, self._user_id, self._once, seconds)
+        """The same user's way for statements that search, which share a third of the pool and end sooner."""
+        return UserSession(self._database, self._user_id, self._once, is_searching=True)
 
     async def read[Row](self, command: Command[Row]) -> Sequence[Row]:
         """Run one statement that changes nothing, and again if the connection breaks.
 
         Raises:
-            ProblemError: `database_unavailable`, `database_timeout`, `overloaded`.
+            ProblemError: `database_unavailable`, `database_timeout`, `overloaded`, `rate_limited`.
         """
         with answering_failures(self._database.url):
             try:
@@ -162,7 +165,18 @@ class UserSession:
     async def _in_transaction[Result](self, work: Work[Result], once: list[Runnable]) -> Result:
         if not self._database.fit:
             raise unavailable()
-        connection = await self._open_connection()
+        if not self._is_searching:
+            return await self._on_connection(await self._open_connection(), work, once)
+        with refusing("user-searches", self._database.count_search_refused):
+            await self._database.searches.take(self._user_id)
+        try:
+            return await self._on_connection(await self._open_connection(), work, once)
+        finally:
+            self._database.searches.give_back(self._user_id)
+
+    async def _on_connection[Result](
+        self, connection: PipelinedConnection, work: Work[Result], once: list[Runnable]
+    ) -> Result:
         guard = _Guard(connection, self._seconds)
         transaction = Transaction(connection, guard, self._user_id, self._statement_timeout, once)
         try:
