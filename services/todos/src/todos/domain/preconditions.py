@@ -1,10 +1,10 @@
 """Entity tags and the conditions on them (RFC 9110 sections 8.8.3 and 13.1)."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.problems import ProblemError
+from strict_http.asgi import Headers
 
 _TAG = rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST = re.compile(rb"[ \t,]*" + _TAG + rb"(?:[ \t]*,[ \t,]*" + _TAG + rb")*[ \t,]*")
@@ -32,7 +32,7 @@ class Condition:
         return [int(found[1]) for tag in self.tags if (found := _VERSION.fullmatch(tag))]
 
 
-def condition(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> Condition | None:
+def condition(headers: Headers, name: bytes) -> Condition | None:
     """The condition of that header, lines of one name taken together; None where there is none.
 
     Raises:

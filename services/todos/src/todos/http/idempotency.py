@@ -2,16 +2,16 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
 
 from runtime.problems import ProblemError
+from strict_http.asgi import Headers
 from todos.store.idempotency import IdempotentRequest
 
 _NAME = b"idempotency-key"
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
-def keyed_request(headers: Sequence[tuple[bytes, bytes]], body: bytes) -> IdempotentRequest | None:
+def keyed_request(headers: Headers, body: bytes) -> IdempotentRequest | None:
     """The key of the request with its body's digest; None without the header.
 
     Raises:

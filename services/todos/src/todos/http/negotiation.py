@@ -4,13 +4,14 @@ import re
 from collections.abc import Sequence
 
 from runtime.problems import ProblemError
+from strict_http.asgi import Headers
 
 _MEMBER = re.compile(r"\s*([!#$%&'*+.^_`|~\w-]+)/([!#$%&'*+.^_`|~\w-]+)\s*((?:;[^,]*)?)", re.ASCII)
 _QUALITY = re.compile(r";\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*(?:;|$)", re.IGNORECASE)
 _ANY_QUALITY = re.compile(r";\s*q\s*=", re.IGNORECASE)
 
 
-def preferred(headers: Sequence[tuple[bytes, bytes]], offered: Sequence[str]) -> str:
+def preferred(headers: Headers, offered: Sequence[str]) -> str:
     """The offered type of the highest quality, the earlier of equals; the first if the client states none.
 
     Of the ranges that a type fits, the most specific one decides; parameters other than `q` are ignored.
