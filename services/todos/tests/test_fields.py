@@ -108,6 +108,15 @@ async def test_a_field_is_in_every_export_and_comes_back_by_an_import(alice: Cli
 
 
 @every_field
+async def test_an_import_over_a_todo_sets_the_field(alice: Client, name: str) -> None:
+    sample, fields = sample_of(name)
+    todo = await alice.create(**fields)
+    assert (await write(alice, "PUT", path(todo), {"title": "replaced", **sample.beside}))[name] != sample.value
+    assert await write(alice, "POST", "/v1/import", [todo]) == {"created": 0, "updated": 1}
+    assert (await read(alice, path(todo)))[name] == sample.value
+
+
+@every_field
 async def test_a_field_is_in_the_answer_kept_under_a_key(alice: Client, name: str) -> None:
     sample, fields = sample_of(name)
     headers = {"idempotency-key": "k", "x-forwarded-host": "a.example"}
