@@ -1,10 +1,8 @@
 """Fetches a JWK Set, found by OIDC discovery or at its own URL, within bounds."""
 
 import asyncio
-import functools
 import json
 import re
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,13 +49,7 @@ class FetchedJwks:
 
 def jwks_client() -> httpx.AsyncClient:
     """The client of every `JwksFetcher`: it names who issued a certificate that it does not trust."""
-    return httpx.AsyncClient(verify=_tls())
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    # loading the trusted authorities takes 50 ms
-    return naming_issuers(httpx.create_ssl_context())
+    return httpx.AsyncClient(verify=naming_issuers(httpx.create_ssl_context()))
 
 
 def address_of(url: str) -> tuple[str, int]:
