@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
-import uvicorn
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
@@ -21,6 +20,7 @@ from devtools.postgres import LocalPostgres
 from devtools.testing.serving import http_client, serving
 from identity import Keyring, parse_key, sign
 from runtime.identifiers import new_uuid
+from runtime.serve import http_server
 from todos.app import open_service
 from todos.schema.migrate import migrate
 from todos.settings import MigrateSettings, ServeSettings
@@ -110,9 +110,7 @@ async def running(database_url: str, *, wait: bool = True, **settings: Any) -> A
         **{"pool_size": 4, **settings},
     )
     async with open_service(chosen) as service:
-        server = uvicorn.Server(
-            uvicorn.Config(service.app, lifespan="off", ws="none", log_config=None, access_log=False)
-        )
+        server = http_server(service.app, keepalive_seconds=75)
         ready = asyncio.Event()
 
         async def background() -> None:

@@ -43,11 +43,11 @@ def test_migrate_check_and_serve_from_an_empty_database_to_an_orderly_end(databa
     )
     with subprocess.Popen([SCRIPT, "serve"], env=settings, stdout=subprocess.PIPE, text=True) as serving:
         assert serving.stdout
-        lines, messages = [], []
+        lines, messages, awaited = [], [], {"listening", "database ready"}
         for line in serving.stdout:
             lines.append(json.loads(line))
             messages.append(lines[-1]["message"])
-            if {"listening", "database ready"} <= set(messages):
+            if messages[-1] in awaited and awaited <= set(messages):
                 serving.send_signal(signal.SIGTERM)
         assert serving.wait() == 0
     assert (messages[0], messages[-1]) == ("starting", "stopped")

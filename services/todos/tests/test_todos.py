@@ -386,6 +386,8 @@ async def test_requests_are_counted_by_template_and_logged_without_the_user(
     service: Running, alice: Client, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level("INFO", "todos.access")
+    logs.flush()
+    capsys.readouterr()
     todo = await alice.create()
     await alice.get(path(todo))
     logs.flush()
