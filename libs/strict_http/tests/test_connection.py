@@ -5,11 +5,14 @@ import socket
 from typing import cast
 
 import pytest
+import uvloop
 
+from devtools.testing.stalls import hold_up
 from libs.strict_http.tests.raw import Served, read_body, serving, until
 from strict_http import slow_client, timeouts
 from strict_http.asgi import App, Receive, Scope, Send, respond
 from strict_http.protocol import StrictProtocol
+from strict_http.timeouts import Wait
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
@@ -376,6 +379,54 @@ async def test_a_client_that_reads_slowly_gets_it_all_and_one_that_stops_does_no
     watch._check()
     assert transport.aborted
     watch.stop()
+
+
+def test_a_client_that_took_its_bytes_while_the_loop_was_held_up_is_not_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slow_client, "CHECK_SECONDS", 0.02)
+
+    async def take_behind_a_stall() -> None:
+        loop = asyncio.get_running_loop()
+        transport = Unread(1 << 20)
+        watch = slow_client.SlowClientGuard(loop, cast(asyncio.Transport, transport))
+        watch.start()
+        await until(lambda: watch._unread > 0)
+        reading, writing = socket.socketpair()
+        with reading, writing:
+            loop.add_reader(reading, setattr, transport, "size", 0)
+            await hold_up(0.06, lambda: writing.send(b"taken"))
+            await until(lambda: transport.size == 0)
+            loop.remove_reader(reading)
+        await until(lambda: not watch._checking)
+        assert not transport.aborted
+
+    uvloop.run(take_behind_a_stall())
+
+
+@pytest.mark.parametrize(
+    ("begun", "rest", "wait"),
+    [(b"GET / HTTP/1.1\r\n", b"Host: a\r\n\r\n", Wait.HEAD), (POST % 1, b"hello", Wait.BODY)],
+)
+def test_what_the_client_sent_while_the_loop_was_held_up_came_in_time(
+    begun: bytes, rest: bytes, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeouts, "HEAD_SECONDS" if wait is Wait.HEAD else "CHECK_SECONDS", 0.05)
+
+    async def send_behind_a_stall() -> None:
+        async with serving() as served:
+            with await silent(served, begun) as client:
+                await until(lambda: any(_waits_for(one, wait) for one in served.server.server_state.connections))
+                await hold_up(0.15, lambda: client.send(rest))
+                answer = await asyncio.get_running_loop().sock_recv(client, 65536)
+                assert answer.startswith(b"HTTP/1.1 200 ")
+
+    uvloop.run(send_behind_a_stall())
+
+
+def _waits_for(connection: object, wait: Wait) -> bool:
+    assert isinstance(connection, StrictProtocol)
+    return connection._timeouts._awaited is wait
 
 
 async def test_a_slow_application_is_not_the_client_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from gateway_harness import Provider, Running, StartGateway, running_gateway, settings_of
+from gateway_process import Process, Serve, gateway_process
 
 from devtools.testing.servers import ScriptedServer, reply, scripted_server
 from devtools.valkey import LocalValkey
@@ -40,6 +42,17 @@ def start_gateway(provider: Provider, upstream: ScriptedServer, monkeypatch: pyt
             monkeypatch.setenv(name, value)
         async with running_gateway(wait_for_keys=wait_for_keys, clock=clock, send_buffer=send_buffer) as running:
             yield running
+
+    return start
+
+
+@pytest.fixture
+def serve(provider: Provider, upstream: ScriptedServer) -> Serve:
+    """Runs gateways as processes with settings over good ones: `async with serve(redis_url=…) as process`."""
+
+    def start(**changes: object) -> AbstractAsyncContextManager[Process]:
+        settings = {"host": "127.0.0.1", "port": 0, "admin_port": 0, "drain_seconds": 0, **changes}
+        return gateway_process(settings_of(provider, upstream, **settings))
 
     return start
 

@@ -567,12 +567,8 @@ async def test_the_upstream_is_not_blamed_while_nobody_reads_and_is_again_once_s
     answer = await client.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", bodiless=False)
     await until(lambda: answer._paused)
     (connection,) = client._open
-    assert connection._deadline == math.inf
+    assert connection._deadline._due == math.inf
     connection._timeout = 0.02
-    connection._timer.cancel()
-    connection._look()
-    await asyncio.sleep(0.1)
-    assert not answer.failed
     async with asyncio.timeout(10):
         with pytest.raises(UpstreamError, match="timeout"):
             await body_of(answer)

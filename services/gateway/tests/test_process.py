@@ -6,75 +6,16 @@ import os
 import re
 import signal
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 
 import httpx
-import pytest
 from gateway_harness import Provider, cluster_node, settings_of, until
+from gateway_process import GATEWAY, Serve
 
 from devtools.testing.servers import Reply, Request, ScriptedServer, reply
 from devtools.testing.serving import http_client
 from devtools.valkey import LocalValkey
 from runtime.build import build_of
-
-GATEWAY = str(Path(sys.executable).with_name("gateway"))
-
-
-@dataclass
-class Process:
-    """`gateway serve`, and the log lines it wrote so far."""
-
-    process: asyncio.subprocess.Process
-    lines: list[dict[str, object]] = field(default_factory=list)
-    port: int = 0
-    admin_port: int = 0
-
-    async def line(self, message: str) -> dict[str, object]:
-        """The next log line with this message."""
-        assert self.process.stdout
-        async with asyncio.timeout(20):
-            async for text in self.process.stdout:
-                self.lines.append(json.loads(text))
-                if self.lines[-1]["message"] == message:
-                    return self.lines[-1]
-        raise AssertionError(f"{message!r} is not in {self.lines}")
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def admin_url(self) -> str:
-        return f"http://127.0.0.1:{self.admin_port}"
-
-
-type Serve = Callable[..., AbstractAsyncContextManager[Process]]
-
-
-@pytest.fixture
-def serve(provider: Provider, upstream: ScriptedServer) -> Serve:
-    @asynccontextmanager
-    async def start(**changes: object) -> AsyncIterator[Process]:
-        settings = {"host": "127.0.0.1", "port": 0, "admin_port": 0, "drain_seconds": 0, **changes}
-        environment = os.environ | settings_of(provider, upstream, **settings)
-        process = Process(
-            await asyncio.create_subprocess_exec(GATEWAY, "serve", env=environment, stdout=asyncio.subprocess.PIPE)
-        )
-        try:
-            listening = await process.line("listening")
-            process.port, process.admin_port = int(str(listening["port"])), int(str(listening["admin_port"]))
-            await process.line("JWKS updated")
-            yield process
-        finally:
-            if process.process.returncode is None:
-                process.process.kill()
-            await process.process.communicate()
-
-    return start
 
 
 async def test_one_request_makes_one_line_that_names_no_user_and_no_token(

@@ -10,11 +10,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import uvloop
 from psycopg.errors import DeadlockDetected
 from pydantic import SecretStr
 
 from devtools.fixtures import Database as EmptyDatabase
 from devtools.postgres import LocalPostgres
+from devtools.testing.stalls import hold_up
 from runtime.logs import JsonFormatter
 from runtime.problems import ProblemError
 from runtime.serve import StartRefusedError
@@ -241,6 +243,25 @@ async def test_a_database_that_freezes_before_a_refused_write_is_undone_holds_up
             await writing
         assert refused.value.code == "database_unavailable", "that it was received could not be recorded"
         assert answered
+
+
+def test_what_the_database_answered_while_the_loop_was_held_up_counts(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_session, "GRACE_SECONDS", 0)
+    url = SecretStr(database_url)
+
+    async def stall(transaction: Transaction) -> None:
+        sending = asyncio.ensure_future(transaction.send(Command(statements.begin_state)))
+        await hold_up(0.3)
+        await sending
+
+    async def write_behind_a_stall() -> None:
+        async with open_database(url, **small_pool(statement_seconds=0.2)) as database:
+            await open_when_fit(database, url)
+            await session_of(database, "alice").write(stall)
+
+    uvloop.run(write_behind_a_stall())
 
 
 async def test_no_word_of_the_database_leaves_the_service(database: EmptyDatabase, all_logs: Callable[[], str]) -> None:

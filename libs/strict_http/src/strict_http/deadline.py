@@ -2,7 +2,8 @@
 
 A timer only says that time has passed. Where this process did not run meanwhile (it was stopped, or one call took
 long), what the peer sent in time lies unread in the socket, and the event loop may run the timer first. So a deadline
-expires only at its second firing: the first adds back the time by which the timer was late.
+expires only at its second firing: the first adds back the time by which the timer was late. Where the second is late
+too, one more pass over the sockets comes before the third.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 
 LEAST_SECONDS = 0.001
-"""Between the two looks: one pass of the loop over its sockets, whose timers count in milliseconds."""
+"""Between two looks: one pass of the loop over its sockets, whose timers count in milliseconds."""
 
 
 class Deadline:
@@ -20,14 +21,14 @@ class Deadline:
     It has one timer, which moves only where it would come too late: setting it again costs next to nothing.
     """
 
-    __slots__ = ("_due", "_given_back", "_loop", "_on_missed", "_seconds", "_timer", "_timer_at")
+    __slots__ = ("_due", "_looks", "_loop", "_on_missed", "_seconds", "_timer", "_timer_at")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_missed: Callable[[], object]) -> None:
         self._loop = loop
         self._on_missed = on_missed
         self._due = math.inf
         self._seconds = 0.0
-        self._given_back = False
+        self._looks = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
@@ -38,7 +39,7 @@ class Deadline:
         """
         self._due = self._loop.time() + seconds
         self._seconds = seconds
-        self._given_back = False
+        self._looks = 0
         if self._timer is None or self._timer_at > self._due:
             self._set_timer()
 
@@ -67,9 +68,13 @@ class Deadline:
         late = now - self._due
         if late < 0:
             self._set_timer()
-        elif not self._given_back:
-            self._given_back = True
+            return
+        self._looks += 1
+        if self._looks == 1:
             self._due = now + max(LEAST_SECONDS, min(late, self._seconds))
+            self._set_timer()
+        elif self._looks == 2 and late > LEAST_SECONDS:  # noqa: PLR2004 - the second
+            self._due = now + LEAST_SECONDS
             self._set_timer()
         else:
             self._due = math.inf

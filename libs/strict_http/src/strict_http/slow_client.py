@@ -2,6 +2,8 @@
 
 import asyncio
 
+from strict_http.deadline import Deadline
+
 CHECK_SECONDS = 10.0
 """How often the client's progress is checked."""
 
@@ -38,34 +40,34 @@ class SlowClientGuard:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
-        self._loop = loop
         self._transport = transport
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = Deadline(loop, self._check)
+        self._checking = False
         self._unread = 0
         self._progressed = False
 
     def start(self) -> None:
         """Check for as long as something is unread."""
-        if self._timer is None:
+        if not self._checking:
+            self._checking = True
             self._unread = 0
-            self._timer = self._loop.call_later(CHECK_SECONDS, self._check)
+            self._deadline.set(CHECK_SECONDS)
 
     def note_progress(self) -> None:
         """The client has taken enough for more to be written."""
         self._progressed = True
 
     def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._checking = False
+        self._deadline.stop()
 
     def _check(self) -> None:
-        self._timer = None
         unread = self._transport.get_write_buffer_size()
         if not unread:
+            self._checking = False
             return
         if self._unread and not self._progressed and unread > self._unread - MIN_BYTES:
             self._transport.abort()
             return
         self._unread, self._progressed = unread, False
-        self._timer = self._loop.call_later(CHECK_SECONDS, self._check)
+        self._deadline.set(CHECK_SECONDS)

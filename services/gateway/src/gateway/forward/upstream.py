@@ -6,7 +6,6 @@ that sends more than one response is closed, so that no response reaches another
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable
 from typing import cast, override
 
@@ -14,6 +13,7 @@ from gateway.forward.upstream_response import UpstreamResponse
 from gateway.upstream_errors import Reason, UpstreamError
 from runtime.logs import fields
 from runtime.reachability import reason_of
+from strict_http.deadline import Deadline, time_limit
 
 log = logging.getLogger("gateway.upstream")
 
@@ -64,7 +64,7 @@ class Upstream:
     async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with time_limit(CONNECT_SECONDS):
                 _, connection = await loop.create_connection(
                     lambda: _Connection(self._timeout, self._keep, self._forget), self._host, self._port
                 )
@@ -95,12 +95,10 @@ class _Connection(asyncio.Protocol):
         self._timeout = timeout
         self._keep = keep
         self._forget = forget
-        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._response: UpstreamResponse | None = None
         self._large = False
-        self._deadline = math.inf
-        self._timer: asyncio.TimerHandle
+        self._deadline = Deadline(asyncio.get_running_loop(), self._miss)
 
     def begin(self, request: bytes, *, bodiless: bool) -> UpstreamResponse:
         """Write the request.
@@ -113,7 +111,7 @@ class _Connection(asyncio.Protocol):
         self._response = UpstreamResponse(bodiless=bodiless, pause=self._pause, resume=self._resume, close=self.close)
         self._large = len(request) > LARGE_BYTES
         self._transport.write(request)
-        self._wait(self._timeout)
+        self._deadline.set(self._timeout)
         return self._response
 
     def close(self) -> None:
@@ -124,11 +122,10 @@ class _Connection(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._timer = self._loop.call_later(min(self._timeout, IDLE_SECONDS), self._look)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
+        self._deadline.stop()
         if self._response is not None:
             self._response.end(orderly=exc is None)
         self._forget(self)
@@ -139,7 +136,7 @@ class _Connection(asyncio.Protocol):
         if response is None:
             self.close()
             return
-        self._wait(self._timeout)
+        self._deadline.set(self._timeout)
         response.feed(data)
         if response.complete:
             self._release(response)
@@ -155,28 +152,19 @@ class _Connection(asyncio.Protocol):
             self.close()
             return
         self._transport.resume_reading()
-        self._wait(IDLE_SECONDS)
+        self._deadline.set(IDLE_SECONDS)
         self._keep(self)
 
     def _pause(self) -> None:
-        self._deadline = math.inf
+        self._deadline.clear()
         self._transport.pause_reading()
 
     def _resume(self) -> None:
         if self._response is not None:
             self._transport.resume_reading()
-            self._wait(self._timeout)
+            self._deadline.set(self._timeout)
 
-    def _wait(self, seconds: float) -> None:
-        """Set the deadline for what comes next. The timer is not moved: checking late costs less."""
-        self._deadline = self._loop.time() + seconds
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        if now < self._deadline:
-            # a deadline that is set in the meantime is not earlier than this
-            self._timer = self._loop.call_at(min(self._deadline, now + self._timeout, now + IDLE_SECONDS), self._look)
-            return
+    def _miss(self) -> None:
         if self._response is not None:
             self._response.fail("timeout")
         self.close()

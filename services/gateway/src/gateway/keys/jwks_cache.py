@@ -16,6 +16,7 @@ from gateway.keys.jwks import Key, KeySet
 from gateway.keys.jwks_fetch import FetchedJwks, JwksFetcher, JwksFetchError
 from gateway.metrics import Metrics
 from runtime.logs import fields
+from strict_http.deadline import time_limit
 
 STALE_SECONDS = 24 * 3600.0
 REFRESH_AT = 0.8
@@ -115,7 +116,7 @@ class JwksCache:
             return
         self._sought[name] = True
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FETCH_WAIT_SECONDS):
+            async with time_limit(FETCH_WAIT_SECONDS):
                 while not found() and not self._unknown.get(name) and (self._fetching or budget.take()):
                     await asyncio.shield(self._fetch_once())
 

@@ -13,6 +13,7 @@ import httpx
 from gateway.keys.jwks import KeySet, parse_jwks
 from runtime.certificates import naming_issuers
 from runtime.reachability import ServerFault, reason_of
+from strict_http.deadline import time_limit
 
 TIMEOUT_SECONDS = 5
 MAX_BYTES = 256 * 1024
@@ -48,8 +49,8 @@ class FetchedJwks:
 
 
 def jwks_client() -> httpx.AsyncClient:
-    """The client of every `JwksFetcher`: it names who issued a certificate that it does not trust."""
-    return httpx.AsyncClient(verify=naming_issuers(httpx.create_ssl_context()))
+    """The client of every `JwksFetcher`, which limits the time: it names who issued a certificate it does not trust."""
+    return httpx.AsyncClient(verify=naming_issuers(httpx.create_ssl_context()), timeout=httpx.Timeout(None))
 
 
 def address_of(url: str) -> tuple[str, int]:
@@ -122,7 +123,7 @@ class JwksFetcher:
             headers["If-None-Match"] = etag
         body = bytearray()
         async with (
-            asyncio.timeout_at(deadline),
+            time_limit(max(0, deadline - asyncio.get_running_loop().time())),
             self._client.stream("GET", url, headers=headers, follow_redirects=False) as response,
         ):
             async for chunk in response.aiter_raw():

@@ -16,6 +16,7 @@ from psycopg.pq import TransactionStatus
 
 from runtime.problems import ProblemError
 from runtime.share_refusals import refusing
+from strict_http.deadline import Deadline
 from todos.database.command import Command, Runnable
 from todos.database.failures import LostConnectionError, answering_failures, unavailable
 from todos.database.pipeline import PipelinedConnection, Sent
@@ -230,15 +231,15 @@ class _Guard:
         self.hung_up = False
         self._connection = connection
         self._seconds = seconds
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._hang_up)
+        self._deadline = Deadline(asyncio.get_running_loop(), self._hang_up)
+        self._deadline.set(seconds)
 
     def restart(self) -> None:
         """Give the server the whole time again, for another round trip."""
-        self.end()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._hang_up)
+        self._deadline.set(self._seconds)
 
     def end(self) -> None:
-        self._timer.cancel()
+        self._deadline.stop()
 
     def _hang_up(self) -> None:
         self.hung_up = True
