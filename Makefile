@@ -12,7 +12,7 @@ FAST := libs/identity libs/runtime \
 		bodies cursor declared duedate isolation_source ownership parameters preconditions since) \
 	$(patsubst %,tests/test_%.py,contract documents list_settings)
 
-.PHONY: help run token test test-fast test-external fuzz chaos bench secrets images lint types lock settings format setup
+.PHONY: help run token test test-fast test-external fuzz mutation chaos bench secrets images lint types lock settings format setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ test-external: setup ## tests against what no wheel brings and the newest uvicor
 
 fuzz: setup ## fuzz every reader of what clients send, a minute each; SECONDS=600, ONLY="rule token", KEEP=1
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
+
+mutation: setup ## change the modules that decide, place by place, and see that a test notices; ONLY="token identity"
+	@$(BIN)/python -m devtools.mutation $(if $(ONLY),--only $(ONLY))
 
 chaos: setup ## break everything under users who check every answer; SEED=7, ONLY="postgres-killed …", QUICK=1
 	@$(BIN)/python -m tests.resilience $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

@@ -6,7 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Text, and_, bindparam, exists, func, lateral, literal_column, or_, select, true, union, update
+from sqlalchemy import (
+    Text,
+    and_,
+    bindparam,
+    exists,
+    func,
+    lateral,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+    union,
+    update,
+)
 from sqlalchemy import delete as delete_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
@@ -34,6 +48,7 @@ read = compiled(joined{}, tuple)
 user = bindparam("user_id", type_=Text)
 of_user = col(Todo.user_id) == user
 state_of_user = user == col(UserState.user_id)
+user_state_table = UserState.__table__  # type: ignore[attr-defined]
 other: Any = aliased(Todo)
 of_other = other.user_id == user
 at_state = [TableUse("user_state", "select", "where")]
@@ -94,6 +109,14 @@ LEGAL: dict[str, tuple[Callable[[], Any], list[TableUse]]] = {
         lambda: a_state().on_conflict_do_update(index_elements=["user_id"], set_={"seq": literal_column("2")}),
         [TableUse("user_state", "insert", "values")],
     ),
+    "an insert into a table, and an upsert on a key by its column": (
+        lambda: (
+            insert(user_state_table)
+            .values(user_id=user, seq=literal_column("1"), live_count=literal_column("0"))
+            .on_conflict_do_update(index_elements=[col(UserState.user_id)], set_={"seq": literal_column("2")})
+        ),
+        [TableUse("user_state", "insert", "values")],
+    ),
     "an upsert of the user's row on another key": (
         lambda: a_state().on_conflict_do_update(
             index_elements=["seq"], set_={"seq": literal_column("2")}, where=state_of_user
@@ -135,6 +158,22 @@ def test_a_statement_that_could_reach_another_user_does_not_compile(fault: str, 
     reasons, _, sql = str(refused.value).partition(":\n")
     assert fault in reasons.partition("; ")[0]
     assert sql.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "(SELECT")
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (lambda: select(literal_column("now() - x")).where(of_user), "now() - x"),
+        (lambda: select(col(Todo.id)).where(of_user, text("x = 1")), "x = 1"),
+        (lambda: select(col(Todo.id)).where(of_user).with_statement_hint("a").with_statement_hint("b"), "a b"),
+    ],
+)
+def test_raw_sql_is_refused_with_its_words(statement: Callable[[], Any], words: str) -> None:
+    with pytest.raises(UnboundStatementError) as refused:
+        compiled(statement(), nothing)
+    assert f"raw SQL is neither a constant nor an operator: {words}" in str(refused.value).partition(":\n")[0].split(
+        "; "
+    )
 
 
 @pytest.mark.parametrize(("legal", "uses"), LEGAL.values(), ids=LEGAL)

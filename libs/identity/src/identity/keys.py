@@ -50,7 +50,7 @@ def parse_key(text: str) -> tuple[str, bytes]:
     kid, colon, encoded = text.partition(":")
     if not colon:
         raise ValueError("is not of the form kid:base64url")
-    key = _decode(encoded.rstrip("="))
+    key = _decode(encoded)
     _check(kid, key)
     return kid, key
 
