@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devtools.testing.servers import ScriptedServer
-from gateway.request_checks import authority_of, check_headers, check_path
+from gateway.request_checks import authority_of, check_content_coding, check_headers, check_path
 from runtime.problems import ProblemError
+from strict_http.asgi import Headers
 
 HOST = (b"host", b"example.com")
 
@@ -158,3 +159,43 @@ async def test_the_target_is_forwarded_byte_for_byte(
     request.url = request.url.copy_with(raw_path=target.encode())
     assert (await gateway.client.send(request)).status_code == 200
     assert [request.target for request in upstream.requests] == [target]
+
+
+@pytest.mark.parametrize("path", [b"a", b"/a%", b"/a%2f", b"/a/.."])
+def test_a_refused_path_is_called_one(path: bytes) -> None:
+    with pytest.raises(ProblemError) as refused:
+        check_path(path)
+    assert (refused.value.code, refused.value.detail) == ("bad_request", "The path is malformed or unsafe.")
+
+
+@pytest.mark.parametrize(
+    ("headers", "code", "detail"),
+    [
+        ([(b"host", b"a"), (b"host", b"a")], "bad_request", "The Host is malformed or unsafe."),
+        ([(b"content_length", b"1")], "bad_request", "The header name is malformed or unsafe."),
+        ([(b"authorization", b"a")] * 2, "invalid_authorization", "Authorization came more than once."),
+    ],
+)
+def test_a_refused_header_is_named(headers: Headers, code: str, detail: str) -> None:
+    with pytest.raises(ProblemError) as refused:
+        check_headers(headers)
+    assert (refused.value.code, refused.value.detail) == (code, detail)
+
+
+def test_a_host_has_253_bytes_at_most() -> None:
+    longest = b"a" * 253
+    assert check_headers([(b"host", longest)]).host == longest
+    with pytest.raises(ProblemError):
+        check_headers([(b"host", longest + b"a")])
+
+
+def test_the_length_of_a_body_is_known_or_not() -> None:
+    assert check_headers([]).content_length == 0
+    assert check_headers([(b"content-length", b"7")]).content_length == 7
+    assert check_headers([(b"transfer-encoding", b"chunked")]).content_length is None
+
+
+def test_a_refused_coding_says_what_to_send() -> None:
+    with pytest.raises(ProblemError) as refused:
+        check_content_coding(check_headers([(b"content-encoding", b"gzip"), (b"content-length", b"7")]))
+    assert refused.value.detail == "Bodies with a Content-Encoding are not supported; send the body without one."
