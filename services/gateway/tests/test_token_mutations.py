@@ -29,6 +29,7 @@ class FixedKeys:
 
     def __init__(self) -> None:
         self._keys = parse_jwks({"keys": [SIGNER.jwk()]})
+        self.kids = self._keys.kids
 
     def held(self, kid: str | None, algorithm: str) -> Key | None:
         return self._keys.find(kid, algorithm)

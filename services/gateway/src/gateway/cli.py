@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from gateway.explain import MAX_INPUT_BYTES, explain
 from gateway.issuer_settings import Issuer, IssuerSettings
 from gateway.keys.jwks_fetch import JwksFetchError, jwks_client
 from gateway.limits.redis_check import examine
@@ -33,6 +34,12 @@ def _serve(settings: ServeSettings, _arguments: argparse.Namespace) -> int:
 def _check(settings: ServeSettings, _arguments: argparse.Namespace) -> int:
     print("settings: good")
     return asyncio.run(_check_servers(settings))
+
+
+def _explain(settings: ServeSettings, _arguments: argparse.Namespace) -> int:
+    if sys.stdin.isatty():
+        print("Paste a token, then press Enter and Ctrl-D.", file=sys.stderr)
+    return asyncio.run(explain(settings, sys.stdin.buffer.read(MAX_INPUT_BYTES)))
 
 
 def _revoke(settings: RevokeSettings, arguments: argparse.Namespace) -> int:
@@ -125,6 +132,15 @@ COMMANDS = (
         summary="say whether serve could serve",
         description="Check the settings of serve, fetch the keys of every issuer, and run the limits' script in Redis. "
         "Exits with 1 where a set of keys cannot be fetched or Redis cannot be used.",
+    ),
+    cli.command(
+        "explain",
+        ServeSettings,
+        _explain,
+        summary="say why a token is accepted or refused",
+        description="Read a token from standard input, with or without Bearer before it, and print each rule that the "
+        "gateway applies to it, with what the token has, what is wanted and the verdict. It fetches keys and looks for "
+        "revocations, charges no limit and logs nothing. Exits with 1 where the token is refused.",
     ),
     cli.command(
         "revoke",

@@ -44,7 +44,7 @@ async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncI
     metrics.in_flight_limit.set(settings.max_in_flight)
     metrics.buffered_bytes_limit.set(settings.max_buffered_bytes)
     async with jwks_client() as client:
-        issuers = [_trusted(issuer, client, settings, metrics, clock) for issuer in settings.trusted_issuers]
+        issuers = trusted_issuers(settings, client, metrics, clock)
         revocations = RevocationMemory(settings.token_max_lifetime, settings.leeway)
         shared = _shared_limits(settings, revocations, metrics)
         upstream = _upstream(settings, metrics)
@@ -85,6 +85,12 @@ async def open_gateway(settings: ServeSettings, clock: Clock = SYSTEM) -> AsyncI
 def jwks_fetcher(client: httpx.AsyncClient, issuer: Issuer, *, allow_http: bool) -> JwksFetcher:
     jwks_url = str(issuer.jwks_url) if issuer.jwks_url else None
     return JwksFetcher(client, issuer=issuer.issuer, jwks_url=jwks_url, allow_http=allow_http)
+
+
+def trusted_issuers(
+    settings: ServeSettings, client: httpx.AsyncClient, metrics: Metrics, clock: Clock = SYSTEM
+) -> list[TrustedIssuer]:
+    return [_trusted(issuer, client, settings, metrics, clock) for issuer in settings.trusted_issuers]
 
 
 def _trusted(

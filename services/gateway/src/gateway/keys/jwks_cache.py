@@ -66,6 +66,11 @@ class JwksCache:
         """Whether a usable set was ever loaded; readiness waits for it."""
         return bool(self._keys)
 
+    @property
+    def kids(self) -> frozenset[str | None]:
+        """The ids of the keys in memory; None where a key has no id."""
+        return self._keys.kids
+
     def age(self) -> float:
         """Seconds since the provider last confirmed the set."""
         return self._clock.monotonic() - self._confirmed
@@ -161,11 +166,15 @@ class JwksCache:
         self._unknown.clear()
         log.info("JWKS updated", extra=fields(issuer=self._issuer, keys=len(self._keys.kids)))
 
+    async def refresh(self) -> bool:
+        """Fetch the set once; whether that succeeded."""
+        return await asyncio.shield(self._fetch_once())
+
     async def refresh_forever(self) -> None:
         """Fetch at 80 % of the set's freshness, and after a failure again in 1 s, later up to 60 s, jittered."""
         retry_seconds = FIRST_RETRY_SECONDS
         while True:
-            if await asyncio.shield(self._fetch_once()):
+            if await self.refresh():
                 retry_seconds = FIRST_RETRY_SECONDS
                 pause: float = self._fresh_seconds * REFRESH_AT
             else:

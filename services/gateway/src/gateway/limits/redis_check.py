@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from gateway.limits.policy import Policy
-from gateway.limits.redis_command import CheckResult, LimitCheck
+from gateway.limits.redis_command import CheckResult, LimitCheck, user_subject
 from gateway.limits.redis_connection import RedisConnection, RedisError
 from gateway.limits.redis_limits import SCRIPT
 from gateway.limits.redis_url import RedisServer
+from gateway.token.claims import Bearer
 
 _KEEPS_ALL = "noeviction"
 
@@ -27,13 +28,30 @@ async def examine(server: RedisServer) -> RedisReport:
     """
     connection = await RedisConnection.open(server)
     try:
-        check = LimitCheck("check", [Policy("check", 1, 1)])
-        keys = check.keys()
-        CheckResult.read(check, await connection.ask("EVAL", SCRIPT, len(keys), *keys, *check.arguments()))
+        await _run(connection, LimitCheck("check", [Policy("check", 1, 1)]))
         warnings = await _memory_warnings(connection)
     finally:
         connection.close()
     return RedisReport(f"{connection.hello.get('server')} {connection.hello.get('version')}", warnings)
+
+
+async def is_revoked(server: RedisServer, bearer: Bearer) -> bool:
+    """Whether the token is revoked, by the script of the limits, which charges nothing for it.
+
+    Raises:
+        RedisError: it is not known.
+    """
+    connection = await RedisConnection.open(server)
+    try:
+        result = await _run(connection, LimitCheck(user_subject(bearer.user_id), [], bearer))
+    finally:
+        connection.close()
+    return result.token_revoked or result.revoked_until is not None
+
+
+async def _run(connection: RedisConnection, check: LimitCheck) -> CheckResult:
+    keys = check.keys()
+    return CheckResult.read(check, await connection.ask("EVAL", SCRIPT, len(keys), *keys, *check.arguments()))
 
 
 async def _memory_warnings(connection: RedisConnection) -> list[str]:

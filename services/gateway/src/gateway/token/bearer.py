@@ -21,6 +21,7 @@ class Parts:
     kid: str | None
     type: str | None
     """As `token_type` writes it; None where the header has no `typ`."""
+    header: dict[str, Any]
     claims: dict[str, Any]
     signing_input: bytes
     signature: bytes
@@ -72,6 +73,7 @@ def parse(token: bytes) -> Parts:
         algorithm=algorithm,
         kid=kid,
         type=None if typ is None else token_type(typ),
+        header=header,
         claims=_json_object(_decode(segments[1])),
         signing_input=token[: len(token) - len(segments[2]) - 1],
         signature=_decode(segments[2]),

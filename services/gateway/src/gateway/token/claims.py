@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from gateway.auth_errors import invalid_token
+from gateway.token.observer import Observer, unobserved
 from gateway.token.user_ids import UserIds
 from runtime.logs import pseudonym
 
@@ -55,7 +56,9 @@ class Bearer:
         return pseudonym(self.user_id)
 
 
-def check(claims: Mapping[str, object], token_type: str | None, rules: Rules, now: float) -> Bearer:
+def check(
+    claims: Mapping[str, object], token_type: str | None, rules: Rules, now: float, observe: Observer = unobserved
+) -> Bearer:
     """Check the claims (RFC 7519 section 4.1) of a token of this type at `now`, in Unix seconds.
 
     The user claim, `exp` and the required claims must be there. `aud` must name one of ours; where it is absent, `azp`
@@ -66,22 +69,30 @@ def check(claims: Mapping[str, object], token_type: str | None, rules: Rules, no
     Raises:
         AuthenticationError: `invalid_token` with the reason of the first rule that is broken.
     """
+    observe("audience", rules.audiences, claims, "aud", "azp", "client_id")
     if not _audience_fits(claims, token_type, rules.audiences):
         raise invalid_token("audience")
+    observe("required claims", rules.required_claims, claims, "events", *rules.required_claims)
     if "events" in claims or not all(_has(claims, name, value) for name, value in rules.required_claims.items()):
         raise invalid_token("claims")
+    observe("user", rules.user_claim, claims, rules.user_claim)
     user_id = _user_id(claims, rules)
+    observe("expiry", now, claims, "exp", "iat", "nbf")
     expires, issued, not_before = (_instant(claims, name) for name in ("exp", "iat", "nbf"))
     if expires is None:
         raise invalid_token("claims")
     if expires + rules.leeway <= now:
         raise invalid_token("expired")
+    observe("start", now, claims, "nbf", "iat")
     if any(start is not None and start - rules.leeway > now for start in (not_before, issued)):
         raise invalid_token("not_yet_valid")
+    observe("lifetime", rules.max_lifetime, claims, "iat", "exp")
     if expires - (now if issued is None else issued) > rules.max_lifetime:
         raise invalid_token("claims")
+    observe("bearer", "no cnf", claims, "cnf")
     if "cnf" in claims:
         raise invalid_token("bound")
+    observe("token id", "a string", claims, "jti")
     return Bearer(user_id, expires, issued, _token_id(claims), _scopes(claims))
 
 
