@@ -148,7 +148,7 @@ class RedisConnection(asyncio.Protocol):
                 if not future.done():
                     future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
-            # not Redis, or more than was asked: no later reply could be told from another's
+            # not Redis, or more replies than commands: no later reply could be matched to its command
             self._fail(_NOT_REDIS)
             return
         if replies:

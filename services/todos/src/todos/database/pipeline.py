@@ -64,9 +64,9 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
             _expect(await self._next(), ExecStatus.PIPELINE_SYNC)
             pgconn.exit_pipeline_mode()
         except psycopg.OperationalError as lost:
-            told = self._failure(results)
+            reported = self._failure(results)
             pgconn.finish()
-            raise (told if isinstance(told, psycopg.OperationalError) else lost) from None
+            raise (reported if isinstance(reported, psycopg.OperationalError) else lost) from None
         except BaseException:
             pgconn.finish()
             raise

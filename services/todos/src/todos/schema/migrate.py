@@ -140,7 +140,7 @@ def _let_purge(connection: Connection, serving: str, url: SecretStr) -> Iterator
 
 def _driver_connection(connection: Connection) -> psycopg.Connection:
     database = connection.connection.driver_connection
-    assert isinstance(database, psycopg.Connection)  # noqa: S101 - what the engine was told to make
+    assert isinstance(database, psycopg.Connection)  # noqa: S101 - what the engine makes
     return database
 
 

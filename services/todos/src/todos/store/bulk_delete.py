@@ -30,14 +30,14 @@ def delete_statement(filters: frozenset[Filter]) -> Statement[int]:
     """Run after `lock_state` in the same transaction; values of the filters are parameters."""
     live = [statements.of_user, col(Todo.deleted_at).is_(None)]
     turn = func.row_number().over(order_by=[col(Todo.version), col(Todo.id)])
-    doomed = select(col(Todo.id), turn.label("turn")).where(*live, *filter_conditions(filters)).cte("doomed")
-    total = select(cast(func.count(), Integer)).select_from(doomed).scalar_subquery()
-    state = next_numbers(select(doomed).exists(), count=total, live=-total)
+    to_delete = select(col(Todo.id), turn.label("turn")).where(*live, *filter_conditions(filters)).cte("to_delete")
+    total = select(cast(func.count(), Integer)).select_from(to_delete).scalar_subquery()
+    state = next_numbers(select(to_delete).exists(), count=total, live=-total)
     at = statements.not_before_creation(state.c.at)
     gone = (
         update(Todo)
-        .where(*live, col(Todo.id) == doomed.c.id)
-        .values(deleted_at=at, updated_at=at, version=state.c.before + doomed.c.turn)
+        .where(*live, col(Todo.id) == to_delete.c.id)
+        .values(deleted_at=at, updated_at=at, version=state.c.before + to_delete.c.turn)
         .returning(literal_column("1", Integer).label("one"))
         .cte("gone")
     )
