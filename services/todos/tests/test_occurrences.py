@@ -66,7 +66,9 @@ def todo(**fields: Any) -> TodoFields:
 def by_dateutil(rule: Rule, start: datetime) -> Iterator[datetime]:
     """Its occurrences within `YEARS`."""
     rule_with_end = parse(f"{rule};UNTIL={start.year + YEARS:04}0101T000000Z")
-    found = rrule.rrulestr(str(rule_with_end).replace("Z", ""), dtstart=start)
+    # dateutil picks BYSETPOS of the days of the first week that are left, RFC 5545 of all days of a week
+    into_week = (start.weekday() - rule.week_start) % 7 if rule.freq == "WEEKLY" and rule.by_day else 0
+    found = rrule.rrulestr(str(rule_with_end).replace("Z", ""), dtstart=start - timedelta(days=into_week))
     return (moment for moment in found if moment > start)
 
 
