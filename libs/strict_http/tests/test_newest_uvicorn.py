@@ -55,7 +55,7 @@ class Environment:
 
     def _run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if name not in ("UV_PYTHON", "VIRTUAL_ENV")}
-        path = os.pathsep.join(map(str, (self._folder, LIBRARY / "src", ROOT)))
+        path = os.pathsep.join(map(str, (self._folder, LIBRARY / "src", ROOT / "devtools/src", ROOT)))
         environment = {**kept, "UV_SYSTEM_CERTS": "1", "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.run(
             [*map(str, command)], cwd=self._folder, env=environment, capture_output=True, text=True, check=False
