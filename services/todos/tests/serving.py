@@ -21,6 +21,7 @@ from devtools.testing.serving import http_client, serving
 from identity import Keyring, parse_key, sign
 from runtime.identifiers import new_uuid
 from runtime.serve import http_server
+from runtime.user_shares import UserShares
 from todos.app import open_service
 from todos.schema.migrate import migrate
 from todos.settings import MigrateSettings, ServeSettings
@@ -97,7 +98,7 @@ def small_pool(statement_seconds: float = 5) -> dict[str, Any]:
         "pool_size": 1,
         "statement_seconds": statement_seconds,
         "search_seconds": statement_seconds,
-        "count_search_refused": lambda: None,
+        "searches": UserShares("user-searches", total=1, per_user=1, count_refused=lambda: None),
     }
 
 

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic.networks import AnyUrl
 from pydantic_settings import NoDecode
 
-from gateway.forward.user_shares import share_of
+from gateway.forward.client_shares import share_of
 from gateway.issuer_settings import HttpUrl, IssuerSettings
 from gateway.keys.jwks import KeySet, parse_jwks
 from gateway.limits.limiter import RedisFailure

@@ -12,9 +12,9 @@ from gateway.app import Gateway
 from gateway.clock import SYSTEM, Clock
 from gateway.cors import Cors
 from gateway.forward.body import BodyBuffers
+from gateway.forward.client_shares import ClientShares
 from gateway.forward.forwarder import Forwarder
 from gateway.forward.upstream import Upstream
-from gateway.forward.user_shares import UserShares
 from gateway.issuer_settings import Issuer, IssuerSettings
 from gateway.keys.jwks import canonical
 from gateway.keys.jwks_cache import JwksCache
@@ -160,14 +160,14 @@ def _upstream(settings: ServeSettings, metrics: Metrics) -> Upstream:
     return Upstream(host, url.port or 80, settings.upstream_timeout, metrics.upstream_connections.set)
 
 
-def _buffer_shares(settings: ServeSettings, metrics: Metrics) -> UserShares:
-    shares = UserShares("user-buffer", settings.max_buffered_bytes, settings.max_buffered_bytes_per_user, metrics)
+def _buffer_shares(settings: ServeSettings, metrics: Metrics) -> ClientShares:
+    shares = ClientShares("user-buffer", settings.max_buffered_bytes, settings.max_buffered_bytes_per_user, metrics)
     metrics.buffered_bytes.set_function(lambda: shares.taken)
     return shares
 
 
 def _forwarder(settings: ServeSettings, upstream: Upstream, metrics: Metrics) -> Forwarder:
-    places = UserShares("user-requests", settings.max_in_flight, settings.max_in_flight_per_user, metrics)
+    places = ClientShares("user-requests", settings.max_in_flight, settings.max_in_flight_per_user, metrics)
     metrics.in_flight.set_function(lambda: places.taken)
     return Forwarder(
         upstream,

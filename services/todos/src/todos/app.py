@@ -1,6 +1,5 @@
 """Puts the service together: access log → authentication → route → one user's store → database."""
 
-import functools
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
@@ -21,12 +20,13 @@ from todos.settings import ServeSettings
 async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
     """The service with its pool, which connects once `background` has found the database ready."""
     metrics = Metrics()
+    long_connections = _long_connections(settings)
     async with open_database(
         settings.database_url,
         pool_size=settings.pool_size,
         statement_seconds=settings.statement_timeout,
         search_seconds=settings.search_timeout,
-        count_search_refused=functools.partial(metrics.count_share_refused, "user-searches"),
+        searches=metrics.user_shares("user-searches", total=long_connections, per_user=long_connections),
     ) as database:
         metrics.watch(database)
 
@@ -43,5 +43,10 @@ async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
 
 def create_app(settings: ServeSettings, database: Database, metrics: Metrics) -> App:
     """The ASGI application of the private port."""
-    dispatcher = Dispatcher(api, database, long_work(settings.pool_size, metrics))
+    dispatcher = Dispatcher(api, database, long_work(_long_connections(settings), metrics))
     return AccessLogMiddleware(AuthenticationMiddleware(dispatcher, settings.identity_keys, metrics), metrics)
+
+
+def _long_connections(settings: ServeSettings) -> int:
+    """How many connections searches may hold, and as many imports; the rest is for short requests."""
+    return max(1, settings.pool_size // 3)

@@ -5,6 +5,7 @@ import functools
 from prometheus_client import Counter, Gauge
 
 from runtime.metrics import Counts, Durations, service_registry
+from runtime.user_shares import UserShares
 from todos.database.pool import Database
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
@@ -48,9 +49,10 @@ class Metrics:
         """Count one request that did not prove its user."""
         self._identity_refused.labels(reason).inc()
 
-    def count_share_refused(self, policy: str) -> None:
-        """Count one request that was refused for what else its user had under way."""
-        self._share_refusals.labels(policy).inc()
+    def user_shares(self, policy: str, *, total: int, per_user: int) -> UserShares:
+        """Shares whose refusals are counted: of requests whose user had too much else under way."""
+        counter = self._share_refusals.labels(policy)
+        return UserShares(policy, total=total, per_user=per_user, count_refused=counter.inc)
 
     def watch(self, database: Database) -> None:
         """Show the state of the pool."""

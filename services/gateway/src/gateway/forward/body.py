@@ -1,8 +1,8 @@
 """Request bodies, read whole, because their digest goes ahead of them in a header."""
 
 from gateway.forward.client_disconnect import ClientDisconnectedError
+from gateway.forward.client_shares import ClientShares
 from gateway.forward.client_waits import ClientIdleError
-from gateway.forward.user_shares import UserShares
 from runtime.problems import ProblemError
 from strict_http.asgi import Message, Receive
 
@@ -12,7 +12,7 @@ _CLOSE = (b"connection", b"close")
 class BodyBuffers:
     """Reads bodies within a limit for each, a share for each user and a limit for all together, in bytes."""
 
-    def __init__(self, max_body: int, shares: UserShares) -> None:
+    def __init__(self, max_body: int, shares: ClientShares) -> None:
         self._max_body = max_body
         self._shares = shares
 
@@ -22,8 +22,8 @@ class BodyBuffers:
         Of a body of no length nothing is awaited.
 
         Raises:
-            ProblemError: `content_too_large`; what `UserShares.take` raises; `request_timeout` where the client stalls
-                while others lack the room.
+            ProblemError: `content_too_large`; what `ClientShares.take` raises; `request_timeout` where the client
+                stalls while others lack the room.
             ClientDisconnectedError: the client went away.
         """
         if content_length == 0:

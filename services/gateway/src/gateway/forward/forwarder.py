@@ -6,9 +6,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.forward.client_shares import ClientShares
 from gateway.forward.upstream import Upstream
 from gateway.forward.upstream_response import UpstreamResponse
-from gateway.forward.user_shares import UserShares
 from gateway.metrics import Metrics
 from gateway.proxies import Client
 from gateway.upstream_errors import Reason, UpstreamError
@@ -51,7 +51,7 @@ class Forwarder:
         *,
         authority: str,
         public_url: str | None,
-        places: UserShares,
+        places: ClientShares,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -67,7 +67,7 @@ class Forwarder:
         """Take one of the places upstream, to be given back with `leave`.
 
         Raises:
-            ProblemError: what `UserShares.take` raises.
+            ProblemError: what `ClientShares.take` raises.
         """
         await self._places.take(user_id, 1)
 
@@ -75,7 +75,7 @@ class Forwarder:
         self._places.give_back(user_id, 1)
 
     def wait_for_client(self, user_id: str) -> AbstractAsyncContextManager[None]:
-        """Surrounds what waits for a client while it holds a place; see `UserShares.wait_for_client`."""
+        """Surrounds what waits for a client while it holds a place; see `ClientShares.wait_for_client`."""
         return self._places.wait_for_client(user_id)
 
     async def send(self, outgoing: Outgoing) -> UpstreamResponse:

@@ -1,14 +1,14 @@
 """The pool of connections, and what its failures mean for a request."""
 
 import select
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from psycopg_pool import AsyncConnectionPool
 from pydantic import SecretStr
 
-from runtime.shares import FairShares
+from runtime.user_shares import UserShares
 from todos.database.pipeline import PipelinedConnection
 
 CONNECT_SECONDS = 3
@@ -28,10 +28,8 @@ class Database:
     url: SecretStr
     statement_seconds: float
     search_seconds: float
-    searches: FairShares
+    searches: UserShares
     """Those under way, each of which holds a connection for long."""
-    count_search_refused: Callable[[], object]
-    """Called where a user has too many searches under way."""
     fit: bool = False
 
 
@@ -42,7 +40,7 @@ async def open_database(
     pool_size: int,
     statement_seconds: float,
     search_seconds: float,
-    count_search_refused: Callable[[], object],
+    searches: UserShares,
 ) -> AsyncIterator[Database]:
     """The pool, which connects once it is opened; it is closed at the end."""
     pool = AsyncConnectionPool(
@@ -57,15 +55,9 @@ async def open_database(
         kwargs=connection_options(statement_seconds),
     )
     try:
-        most = max(1, pool_size // 3)
-        searches = FairShares(most, most, _end_nothing)
-        yield Database(pool, url, statement_seconds, search_seconds, searches, count_search_refused)
+        yield Database(pool, url, statement_seconds, search_seconds, searches)
     finally:
         await pool.close()
-
-
-def _end_nothing(_after: int) -> None:
-    """A search waits for nobody."""
 
 
 def connection_options(statement_seconds: float) -> dict[str, object]:

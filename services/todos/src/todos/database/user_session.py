@@ -15,7 +15,6 @@ from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolati
 from psycopg.pq import TransactionStatus
 
 from runtime.problems import ProblemError
-from runtime.share_refusals import refusing
 from strict_http.deadline import Deadline
 from todos.database.command import Command, Runnable
 from todos.database.failures import LostConnectionError, answering_failures, unavailable
@@ -167,17 +166,12 @@ class UserSession:
         if not self._database.fit:
             raise unavailable()
         if not self._is_searching:
-            return await self._on_connection(await self._open_connection(), work, once)
-        with refusing("user-searches", self._database.count_search_refused):
-            await self._database.searches.take(self._user_id)
-        try:
-            return await self._on_connection(await self._open_connection(), work, once)
-        finally:
-            self._database.searches.give_back(self._user_id)
+            return await self._on_connection(work, once)
+        async with self._database.searches.held(self._user_id):
+            return await self._on_connection(work, once)
 
-    async def _on_connection[Result](
-        self, connection: PipelinedConnection, work: Work[Result], once: list[Runnable]
-    ) -> Result:
+    async def _on_connection[Result](self, work: Work[Result], once: list[Runnable]) -> Result:
+        connection = await self._open_connection()
         guard = _Guard(connection, self._seconds)
         transaction = Transaction(connection, guard, self._user_id, self._statement_timeout, once)
         try:

@@ -8,7 +8,6 @@ from identity import Identity, IdentityRefusedError, Keyring, verify
 from runtime.problems import ProblemError, render
 from strict_http.asgi import App, Headers, Message, Receive, Scope, Send, respond
 from todos.database.user_session import ReplayedError
-from todos.http.user_shares import UserShares
 from todos.metrics import Metrics
 from todos.store.seen_signatures import Signature
 
@@ -44,9 +43,7 @@ class AuthenticationMiddleware:
         self._app = app
         self._keys = keys
         self._metrics = metrics
-        self._bodies = UserShares(
-            "user-buffer", total=MAX_BODIES_BYTES, per_user=MAX_BODIES_BYTES_PER_USER, metrics=metrics
-        )
+        self._bodies = metrics.user_shares("user-buffer", total=MAX_BODIES_BYTES, per_user=MAX_BODIES_BYTES_PER_USER)
         metrics.body_bytes.set_function(lambda: self._bodies.taken)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

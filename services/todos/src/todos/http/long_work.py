@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from runtime.slices import Slices
-from todos.http.user_shares import UserShares
+from runtime.user_shares import UserShares
 from todos.metrics import Metrics
 
 IMPORTS_PER_USER = 1
@@ -21,8 +21,8 @@ class LongWork:
     exports: UserShares
 
 
-def long_work(pool_size: int, metrics: Metrics) -> LongWork:
-    """Imports, each of which holds a connection to its end, take a third of the pool at most."""
-    imports = UserShares("user-imports", total=max(1, pool_size // 3), per_user=IMPORTS_PER_USER, metrics=metrics)
-    exports = UserShares("user-exports", total=EXPORTS, per_user=EXPORTS_PER_USER, metrics=metrics)
+def long_work(long_connections: int, metrics: Metrics) -> LongWork:
+    """Each import holds a connection to its end; all together hold `long_connections` at most."""
+    imports = metrics.user_shares("user-imports", total=long_connections, per_user=IMPORTS_PER_USER)
+    exports = metrics.user_shares("user-exports", total=EXPORTS, per_user=EXPORTS_PER_USER)
     return LongWork(Slices(), imports, exports)
