@@ -93,7 +93,7 @@ def test_a_request_is_found_by_its_id_in_both_logs_with_the_fields_of_the_page(o
 
 
 def test_a_401_has_its_reason_in_the_log_under_its_id(operated: Operated) -> None:
-    find, _ = commands("Debug a 401")
+    find, _, _ = commands("Debug a 401")
     for token, reason in (
         ("e30.e30.e30", "malformed"),
         (operated.pair.token("alice", aud="another"), "audience"),
@@ -115,8 +115,16 @@ def test_every_reason_is_explained(operated: Operated) -> None:
     assert set(re.findall('reason="([a-z_]+)"', counted)) == set(explained)
 
 
+def test_a_token_is_explained_as_the_page_shows(operated: Operated) -> None:
+    _, explain, _ = commands("Debug a 401")
+    printed = operated.typed(explain, TOKEN=operated.pair.token("alice", aud="other"))
+    (shown,) = (block for block in blocks("Debug a 401", "console") if explain in block)
+    assert shown.endswith(f"{explain}\n{printed}")
+    assert printed.count("\n") == 3
+
+
 def test_a_token_is_read_without_sending_it_anywhere(operated: Operated) -> None:
-    _, read = commands("Debug a 401")
+    _, _, read = commands("Debug a 401")
     header, claims = map(json.loads, operated.typed(read, TOKEN=operated.pair.token("alice")).splitlines())
     assert header["alg"] == "RS256"
     assert (claims["iss"], claims["sub"]) == (operated.pair.idp, "alice")
