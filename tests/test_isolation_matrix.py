@@ -188,6 +188,10 @@ FOR_MANY: list[tuple[str, str, int, Callable[[Holder, Holder], Request]]] = [
     ("POST", "/v1/todos", 201, plainly("/v1/todos", json={"title": "x"}, headers={"Idempotency-Key": "key-new"})),
     ("DELETE", "/v1/todos", 200, plainly("/v1/todos")),
     ("DELETE", "/v1/todos", 200, lambda _, other: (f"/v1/todos?q={other.name}", {})),
+    ("DELETE", "/v1/todos", 200, plainly("/v1/todos?deleted=true")),
+    ("DELETE", "/v1/todos", 200, lambda _, other: (f"/v1/todos?deleted=true&q={other.name}", {})),
+    ("POST", "/v1/todos/restore", 200, plainly("/v1/todos/restore")),
+    ("POST", "/v1/todos/restore", 200, lambda _, other: (f"/v1/todos/restore?q={other.name}", {})),
     ("GET", "/v1/changes", 200, plainly("/v1/changes")),
     ("GET", "/v1/changes", 410, lambda _, other: (f"/v1/changes?since={other.since}", {})),
     ("HEAD", "/v1/changes", 410, lambda _, other: (f"/v1/changes?since={other.since}", {})),
@@ -231,7 +235,9 @@ def test_the_figures_and_lists_are_those_of_the_caller_alone(two: tuple[Holder, 
     ours = {item["id"] for item in asking.ask("GET", "/v1/changes").json()["items"]}
     assert ours == {todo["id"] for todo in asking.ask("GET", "/v1/todos").json()}
     assert json.loads(asking.ask("GET", f"/v1/todos?q={other.name}").text) == []
-    assert asking.ask("DELETE", f"/v1/todos?q={other.name}").json() == {"affected": 0}
+    assert asking.ask("DELETE", f"/v1/todos?q={other.name}").json()["affected"] == 0
+    assert asking.ask("DELETE", f"/v1/todos?deleted=true&q={other.name}").json()["affected"] == 0
+    assert asking.ask("POST", f"/v1/todos/restore?q={other.name}").json()["affected"] == 0
     assert asking.ask("POST", "/v1/import", json=[{"id": other.live, "title": "x"}]).json() == {
         "created": 1,
         "updated": 0,

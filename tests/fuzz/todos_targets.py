@@ -13,7 +13,7 @@ from todos.domain.preconditions import condition
 from todos.http import cursor, opaque_token, sync_token
 from todos.http.body import MAX_FAULTS, parse_patch, parse_todo
 from todos.http.import_body import read_items
-from todos.http.query import changes_query, export_query, list_query
+from todos.http.query import changes_query, filter_query, list_query
 from todos.portability import ical_text
 from todos.store.list_statements import SORT_FIELDS
 
@@ -53,7 +53,7 @@ def position(data: bytes) -> None:
 
 def query(data: bytes) -> None:
     """A query that is accepted means the same on the next page."""
-    for read in (export_query, lambda text: changes_query(text, USER)):
+    for read in (filter_query, lambda text: changes_query(text, USER)):
         try:
             read(data)
         except ProblemError as problem:

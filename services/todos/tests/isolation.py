@@ -20,7 +20,7 @@ import todos
 from todos.database.command import Statement, Value, registered
 from todos.database.ownership import USER_ID
 from todos.schema.models import TABLES
-from todos.store.bulk_delete import delete_statement
+from todos.store.bulk import delete_statement, empty_statement, restore_statement
 from todos.store.list_statements import (
     _CONDITIONS,
     SORT_FIELDS,
@@ -84,6 +84,7 @@ FILTERS: dict[str, Value] = {
     "tag": ["a"],
     "due_after": _LONG_AGO,
     "due_before": _FAR_AHEAD,
+    "deleted_after": _LONG_AGO,
     "q": "x",
 }
 
@@ -127,7 +128,9 @@ type Maker = Callable[[Any], Statement[Any]]
 MAKERS: dict[Maker, Callable[[], list[tuple[Any, Mapping[str, Value]]]]] = {
     list_statement: lambda: [(shape, _values_of_shape(shape)) for shape in _shapes()],
     batch_statement: lambda: [(shape, _values_of_shape(shape)) for shape in _shapes()],
-    delete_statement: lambda: [(filters, FILTERS) for filters in _filters()],
+    delete_statement: lambda: [(filters - {"deleted_after"}, FILTERS) for filters in _filters()],
+    empty_statement: lambda: [(filters, FILTERS) for filters in _filters()],
+    restore_statement: lambda: [(filters, FILTERS) for filters in _filters()],
 }
 """What compiles on request, with the arguments to walk and the values of the parameters."""
 

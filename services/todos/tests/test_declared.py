@@ -314,6 +314,13 @@ def test_routes_that_only_their_order_tells_apart_are_refused(one: str, other: s
         declared_routes(api)
 
 
+def test_a_path_without_parameters_may_go_before_one_with_them() -> None:
+    api = bare_api()
+    api.get(PATH)(handler)
+    api.get("/{part}")(handler)
+    assert len(declared_routes(api)) == 2
+
+
 def test_a_dependency_override_is_refused() -> None:
     api = bare_api()
     api.dependency_overrides[deny] = handler

@@ -49,7 +49,11 @@ async def test_an_erasure_leaves_nothing_of_the_user_and_everything_of_others(
         " WHERE table_schema = 'public' AND column_name = 'user_id'"
     )
     assert sorted(name for (name,) in everywhere) == sorted(TABLES), "there is no table that was forgotten"
-    assert rows_of(superuser, bob.user) == before == {"todo": 2, "user_state": 1, "idempotency": 1, "seen_signature": 3}
+    assert (
+        rows_of(superuser, bob.user)
+        == before
+        == {"todo": 2, "tombstone": 0, "user_state": 1, "idempotency": 1, "seen_signature": 3}
+    )
     assert (await alice.get("/v1/todos")).json() == []
     assert (await alice.get("/v1/todos?deleted=true")).json() == []
     assert (await alice.get("/v1/todos")).headers["etag"] == 'W/"0"'

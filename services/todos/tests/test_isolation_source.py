@@ -61,7 +61,7 @@ HARMLESS = {
     ("schema/maintenance_role.py", "is_granted"): "reads the catalogue alone",
     ("schema/maintenance_role.py", "_schema"): "reads the catalogue alone",
     ("schema/purge.py", "_in_batches"): "is given one by the job",
-    ("schema/purge.py", "_tombstones"): "is given one by the job",
+    ("schema/purge.py", "_deleted"): "is given one by the job",
     ("schema/purge.py", "_records"): "is given one by the job",
     ("schema/purge.py", ""): "names the types",
 }

@@ -67,6 +67,7 @@ def test_the_serving_role_is_granted_the_tables_and_nothing_else(superuser: psyc
         ("idempotency", everything),
         ("seen_signature", everything),
         ("todo", everything),
+        ("tombstone", everything),
         ("user_state", everything),
     ]
 

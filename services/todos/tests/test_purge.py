@@ -81,14 +81,30 @@ def test_old_tombstones_and_records_go_and_everything_else_stays(
     lines = list(purge(settings(own_database)))
     assert lines[0] == "tombstones: 3 so far"
     assert lines[1].startswith("tombstones: 3 purged, of before 20")
-    assert lines[2] == "idempotency records: 2 so far"
-    assert lines[3].startswith("idempotency records: 2 purged, of before 20")
-    assert lines[4] == "seen signatures: 1 so far"
-    assert lines[5].startswith("seen signatures: 1 purged, of before 20")
+    assert lines[2].startswith("emptied todos: 0 purged, of before 20")
+    assert lines[3] == "idempotency records: 2 so far"
+    assert lines[4].startswith("idempotency records: 2 purged, of before 20")
+    assert lines[5] == "seen signatures: 1 so far"
+    assert lines[6].startswith("seen signatures: 1 purged, of before 20")
     signatures = superuser.execute("SELECT proof = sha256('b') FROM seen_signature WHERE user_id = %s", [user])
     assert signatures.fetchall() == [(True,)]
     assert left(superuser, user) == (2, 4, 1, 4)
     assert left(superuser, other) == (1, 1, 0, 1)
+
+
+def test_tombstones_of_emptied_todos_go_by_when_they_were_deleted(
+    own_database: Database, superuser: psycopg.Connection
+) -> None:
+    user = add_user(superuser)
+    superuser.execute(
+        "INSERT INTO tombstone SELECT %s, gen_random_uuid(), now() - n * interval '1 day', n"
+        " FROM generate_series(88, 92) AS n",
+        [user],
+    )
+    assert "emptied todos: 3 so far" in list(purge(settings(own_database), batch_rows=3))
+    assert left(superuser, user) == (0, 0, 0, 92)
+    rows = superuser.execute("SELECT version FROM tombstone WHERE user_id = %s ORDER BY 1", [user]).fetchall()
+    assert rows == [(88,), (89,)]
 
 
 def test_a_second_purge_finds_nothing(own_database: Database, superuser: psycopg.Connection) -> None:
@@ -97,6 +113,7 @@ def test_a_second_purge_finds_nothing(own_database: Database, superuser: psycopg
     again = list(purge(settings(own_database)))
     assert [line.partition(" purged")[0] for line in again] == [
         "tombstones: 0",
+        "emptied todos: 0",
         "idempotency records: 0",
         "seen signatures: 0",
     ]
@@ -238,7 +255,7 @@ def test_the_command_prints_what_it_did_and_ends_with_0(own_database: Database, 
     ended = todos("purge", maintenance_database_url=own_database.maintenance_url, tombstone_days="90")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines()[0] == "tombstones: 2 so far"
-    assert len(ended.stdout.splitlines()) == 5
+    assert len(ended.stdout.splitlines()) == 6
 
 
 def test_the_command_tells_what_is_wrong_in_one_line_without_secrets(own_database: Database) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import date
@@ -34,7 +34,7 @@ from todos.domain.fields import TodoFields
 from todos.schema.check import open_when_fit
 from todos.schema.purge import purge
 from todos.settings import PurgeSettings
-from todos.store.bulk_delete import delete_all
+from todos.store.bulk import Affected, delete_all, empty_bin, restore_all
 from todos.store.changes import ChangesQuery, read_changes
 from todos.store.erasure import erase
 from todos.store.idempotency import IdempotentRequest
@@ -44,6 +44,7 @@ from todos.store.sync_position import BEGINNING, SyncPosition
 MOST_PAGES = 500
 """More than all that one run can have written, a change a page."""
 
+FILTERS = st.sampled_from([Filters(frozenset(), {}), Filters(frozenset({"completed"}), {"completed": True})])
 PICKS = st.integers(0, 1000)
 
 
@@ -235,19 +236,22 @@ class Syncing(RuleBasedStateMachine):
         if not live:
             self.took(row.version)
 
-    @rule(filters=st.sampled_from([Filters(frozenset(), {}), Filters(frozenset({"completed"}), {"completed": True})]))
-    def delete_many(self, filters: Filters) -> None:
-        affected = self.world.run(delete_all(self.scope, filters))
+    @rule(filters=FILTERS, change=st.sampled_from([delete_all, restore_all, empty_bin]))
+    def change_many(
+        self, filters: Filters, change: Callable[[UserSession, Filters], Coroutine[Any, Any, Affected]]
+    ) -> None:
+        affected, _ = self.world.run(change(self.scope, filters))
         self.took(*range(self.number + 1, self.number + 1 + affected))
 
     @rule(share=st.integers(1, 3))
     def purge(self, share: int) -> None:
-        self.world.query(
-            "UPDATE todo SET deleted_at = now() - interval '91 days' WHERE user_id = %s AND deleted_at IS NOT NULL"
-            " AND version %% %s = 0",
-            self.user,
-            share,
-        )
+        for table in ("todo", "tombstone"):
+            self.world.query(
+                f"UPDATE {table} SET deleted_at = now() - interval '91 days' WHERE user_id = %s"
+                " AND deleted_at IS NOT NULL AND version %% %s = 0",
+                self.user,
+                share,
+            )
         list(purge(self.world.purging))
 
     @rule(pick=st.integers(0, 4))

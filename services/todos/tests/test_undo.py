@@ -85,19 +85,19 @@ async def test_a_bulk_deletion_takes_what_its_filters_list_and_a_number_each_in_
     await alice.create(title="x")
     await alice.send("PATCH", path(first), json_body={"order": 1})
     answer = await alice.send("DELETE", "/v1/todos?tag=a&completed=false&q=x&priority=high&priority=urgent")
-    assert (answer.status_code, answer.json()) == (200, {"affected": 2})
+    assert (answer.status_code, answer.json()["affected"]) == (200, 2)
     assert answer.headers["cache-control"] == "private, no-cache"
     deleted = {todo["id"]: todo for todo in (await alice.get("/v1/todos?deleted=true")).json()}
     last = kept["version"] + 4
     assert [deleted[todo["id"]]["version"] for todo in (second, first)] == [last + 1, last + 2]
-    assert all(todo["deleted_at"] == todo["updated_at"] for todo in deleted.values())
+    assert all(todo["deleted_at"] == todo["updated_at"] == answer.json()["at"] for todo in deleted.values())
     assert len((await alice.get("/v1/todos")).json()) == 2
     assert (await alice.create())["version"] == last + 3
 
 
 async def test_a_bulk_deletion_without_filters_takes_everything_and_can_be_undone(alice: Client) -> None:
     todos = [await alice.create(title=str(number)) for number in range(3)]
-    assert (await alice.send("DELETE", "/v1/todos")).json() == {"affected": 3}
+    assert (await alice.send("DELETE", "/v1/todos")).json()["affected"] == 3
     assert (await alice.get("/v1/todos")).json() == []
     for todo in todos:
         assert (await alice.send("POST", f"{path(todo)}/restore")).status_code == 200
@@ -105,16 +105,32 @@ async def test_a_bulk_deletion_without_filters_takes_everything_and_can_be_undon
 
 
 async def test_a_bulk_deletion_of_nothing_takes_no_number(alice: Client) -> None:
-    assert (await alice.send("DELETE", "/v1/todos")).json() == {"affected": 0}
+    assert (await alice.send("DELETE", "/v1/todos")).json()["affected"] == 0
     todo = await alice.create()
-    assert (await alice.send("DELETE", "/v1/todos?tag=none")).json() == {"affected": 0}
+    for method, target in (
+        ("DELETE", "/v1/todos?tag=none"),
+        ("DELETE", "/v1/todos?deleted=true"),
+        ("POST", "/v1/todos/restore"),
+    ):
+        answer = (await alice.send(method, target)).json()
+        assert answer["affected"] == 0
+        assert answer["at"] > todo["updated_at"], "the moment of the server all the same"
     assert (await alice.get("/v1/todos")).json() == [todo]
     assert (await alice.create())["version"] == todo["version"] + 1
 
 
 @pytest.mark.parametrize(
     "query",
-    ["deleted=true", "deleted=false", "sort=title", "limit=1", "cursor=a", "compelted=true", "q=", "completed=yes"],
+    [
+        "deleted_after=2020-01-01T00:00:00Z",
+        "deleted=yes",
+        "sort=title",
+        "limit=1",
+        "cursor=a",
+        "compelted=true",
+        "q=",
+        "completed=yes",
+    ],
 )
 async def test_a_misspelt_filter_never_deletes_everything(alice: Client, query: str) -> None:
     todo = await alice.create()
@@ -126,6 +142,85 @@ async def test_a_misspelt_filter_never_deletes_everything(alice: Client, query: 
     assert (await alice.get("/v1/todos")).json() == [todo]
 
 
+@pytest.mark.parametrize(
+    "query", ["deleted=true", "sort=title", "limit=1", "cursor=a", "deleted_after=2024-11-08", "delete_after=x"]
+)
+async def test_a_misspelt_filter_never_restores_everything(alice: Client, query: str) -> None:
+    await alice.send("DELETE", path(await alice.create()))
+    answer = await alice.send("POST", f"/v1/todos/restore?{query}")
+    assert_problem(answer, 422, "invalid")
+    assert answer.json()["errors"][0]["parameter"] == query.partition("=")[0]
+    assert (await alice.get("/v1/todos")).json() == []
+
+
+async def test_a_restore_by_filters_undoes_the_deletions_since_a_moment(alice: Client) -> None:
+    todos = [await alice.create(title=str(number), tags=["a"][: number % 2]) for number in range(4)]
+    await alice.send("DELETE", path(todos[0]))
+    at = (await alice.send("DELETE", "/v1/todos")).json()["at"]
+    last = todos[-1]["version"] + 4
+    tagged = await alice.send("POST", f"/v1/todos/restore?tag=a&deleted_after={at}")
+    assert (tagged.status_code, tagged.json()["affected"]) == (200, 2)
+    restored = (await alice.get("/v1/todos?sort=title")).json()
+    stamps = {"version": last + 1, "updated_at": tagged.json()["at"]}
+    assert restored == [todos[1] | stamps, todos[3] | stamps | {"version": last + 2}]
+    rest = await alice.send("POST", f"/v1/todos/restore?deleted_after={at}")
+    assert rest.json()["affected"] == 1
+    assert [todo["id"] for todo in (await alice.get("/v1/todos?deleted=true")).json()] == [todos[0]["id"]]
+    shown = await alice.get(f"/v1/todos?deleted=true&deleted_after={at}")
+    assert (shown.status_code, shown.json()) == (200, [])
+    assert_problem(await alice.get(f"/v1/todos?deleted_after={at}"), 422, "invalid")
+
+
+async def test_the_quota_is_checked_for_all_that_are_restored(alice: Client, superuser: psycopg.Connection) -> None:
+    for _ in range(2):
+        await alice.create()
+    await alice.send("DELETE", "/v1/todos")
+    held = "UPDATE user_state SET live_count = %s WHERE user_id = %s"
+    superuser.execute(held, [QUOTA - 1, alice.user])
+    refused = await alice.send("POST", "/v1/todos/restore")
+    assert_problem(refused, 409, "quota")
+    assert len((await alice.get("/v1/todos?deleted=true")).json()) == 2
+    superuser.execute(held, [QUOTA - 2, alice.user])
+    assert (await alice.send("POST", "/v1/todos/restore")).json()["affected"] == 2
+
+
+async def test_what_is_emptied_from_the_bin_is_a_tombstone_in_the_changes_and_nowhere_else(
+    alice: Client, superuser: psycopg.Connection
+) -> None:
+    kept, first, second = [await alice.create(title=title) for title in ("kept", "gone", "gone")]
+    for todo in (kept, second, first):
+        await alice.send("DELETE", path(todo))
+    since = (await alice.get("/v1/changes")).json()["next_since"]
+    deleted = {todo["id"]: todo["deleted_at"] for todo in (await alice.get("/v1/todos?deleted=true")).json()}
+    answer = await alice.send("DELETE", "/v1/todos?deleted=true&q=gone")
+    assert (answer.status_code, answer.json()["affected"]) == (200, 2)
+    last = second["version"] + 3
+    emptied = [
+        {"id": todo["id"], "deleted_at": deleted[todo["id"]], "version": last + number}
+        for number, todo in enumerate((second, first), 1)
+    ]
+    assert (await alice.get(f"/v1/changes?since={since}")).json()["items"] == emptied
+    assert (await alice.get(f"/v1/changes?since={since}&limit=1")).json()["items"] == emptied[:1]
+    assert (await alice.get("/v1/changes")).json()["items"] == [], "a client that holds nothing needs none"
+    assert [todo["id"] for todo in (await alice.get("/v1/todos?deleted=true")).json()] == [kept["id"]]
+    assert [todo["id"] for todo in (await alice.get("/v1/export?deleted=true")).json()] == [kept["id"]]
+    for todo in (first, second):
+        assert_problem(await alice.get(path(todo)), 404, "not_found")
+        assert_problem(await alice.send("POST", f"{path(todo)}/restore"), 404, "not_found")
+    assert (await alice.send("POST", "/v1/todos/restore")).json()["affected"] == 1
+    texts = superuser.execute("SELECT title FROM todo WHERE user_id = %s", [alice.user]).fetchall()
+    assert texts == [("kept",)], "no text of it stays"
+    again = await alice.send("PUT", path(first), json_body={"title": "again"})
+    assert again.status_code == 201
+    await alice.send("DELETE", path(first))
+    assert (await alice.send("DELETE", "/v1/todos?deleted=true")).json()["affected"] == 1
+    assert [item["id"] for item in (await alice.get(f"/v1/changes?since={since}")).json()["items"]] == [
+        second["id"],
+        kept["id"],
+        first["id"],
+    ]
+
+
 async def test_bulk_deletions_restores_changes_stats_and_erasure_are_one_round_trip(database_url: str) -> None:
     async with relay(database_url) as counted, running(counted.url, pool_size=1) as service:
         alice = service.user()
@@ -135,6 +230,8 @@ async def test_bulk_deletions_restores_changes_stats_and_erasure_are_one_round_t
             ("GET", "/v1/changes", 200),
             ("DELETE", "/v1/todos?tag=a&q=x", 200),
             ("DELETE", "/v1/todos", 200),
+            ("POST", "/v1/todos/restore?tag=a&q=x&deleted_after=2020-01-01T00:00:00Z", 200),
+            ("DELETE", "/v1/todos?deleted=true&q=x", 200),
             ("POST", f"{path(todo)}/restore", 200),
             ("POST", f"{path(todo)}/restore", 200),
             ("POST", f"/v1/todos/{uuid4()}/restore", 404),
@@ -157,7 +254,7 @@ async def test_a_clock_that_was_set_back_keeps_nobody_from_changing(
     assert (await alice.send("PATCH", path(todo), json_body={"order": 1})).status_code == 200
     assert (await alice.send("DELETE", path(todo))).status_code == 204
     assert (await alice.send("POST", f"{path(todo)}/restore")).status_code == 200
-    assert (await alice.send("DELETE", "/v1/todos")).json() == {"affected": 1}
+    assert (await alice.send("DELETE", "/v1/todos")).json()["affected"] == 1
     (deleted,) = (await alice.get("/v1/todos?deleted=true")).json()
     assert deleted["deleted_at"] == deleted["updated_at"] == deleted["created_at"]
     assert deleted["version"] == todo["version"] + 4

@@ -21,7 +21,12 @@ from todos.schema.models import PRIVILEGES
 from todos.settings import MigrateSettings
 
 REVISIONS = sorted(script.name[:4] for script in (migrations_folder() / "versions").glob("*.py"))
-FIRST_TABLES = {"0001": ("todo", "user_state"), "0003": ("idempotency", "erasure"), "0004": ("seen_signature",)}
+FIRST_TABLES = {
+    "0001": ("todo", "user_state"),
+    "0003": ("idempotency", "erasure"),
+    "0004": ("seen_signature",),
+    "0005": ("tombstone",),
+}
 """With which revision each came."""
 
 # what each version of the service says to the database; a version that is followed by another stays as it was
@@ -40,6 +45,7 @@ READS = {
                 WHERE user_id = %(user_id)s)
         FROM todo WHERE user_id = %(user_id)s AND version > 0 ORDER BY version LIMIT 101
     """,
+    "0005": "SELECT id, deleted_at, version FROM tombstone WHERE user_id = %(user_id)s",
     "0004": "SELECT proof, expires FROM seen_signature WHERE user_id = %(user_id)s",
 }
 WRITES = {
@@ -129,6 +135,14 @@ WRITES["0004"] = [
         WITH expired AS (DELETE FROM seen_signature WHERE user_id = %(user_id)s AND expires < now())
         INSERT INTO seen_signature (user_id, proof, expires)
         VALUES (%(user_id)s, sha256(%(id)s::text::bytea), now() + interval '30 seconds')
+        RETURNING 1
+        """,
+]
+WRITES["0005"] = [
+    WRITES["0002"][0],
+    """
+        INSERT INTO tombstone (user_id, id, deleted_at, version)
+        SELECT user_id, gen_random_uuid(), now(), seq FROM user_state WHERE user_id = %(user_id)s
         RETURNING 1
         """,
 ]

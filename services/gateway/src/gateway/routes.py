@@ -4,6 +4,7 @@ import re
 
 TEMPLATES = (
     "/v1/todos",
+    "/v1/todos/restore",
     "/v1/todos/{id}",
     "/v1/todos/{id}/restore",
     "/v1/changes",

@@ -71,12 +71,13 @@ def _check_handler(route: APIRoute) -> None:
 
 
 def _check_order(routes: list[APIRoute]) -> None:
-    """FastAPI serves the first of two routes that match; the dispatcher knows no order."""
+    """FastAPI serves the first of two routes that match, the dispatcher a path without parameters before any other."""
     for one, other in combinations(routes, 2):
         if one.path == other.path:
             ambiguous = bool((one.methods or set()) & (other.methods or set()))
         else:
-            ambiguous = _may_match_the_same(one.path.split("/"), other.path.split("/"))
+            is_first = "{" not in one.path
+            ambiguous = not is_first and _may_match_the_same(one.path.split("/"), other.path.split("/"))
         if ambiguous:
             raise IgnoredFeatureError(f"{one.path} and {other.path} match the same requests; their order has no effect")
 

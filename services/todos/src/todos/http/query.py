@@ -78,8 +78,8 @@ def list_query(query: bytes, user_id: str) -> ListQuery:
     return _assemble(read_strictly(pairs, _READERS), [pair for pair in pairs if pair[0] != "cursor"], user_id)
 
 
-def filter_query(query: bytes) -> Filters:
-    """Read the filters of the list, of a route that takes nothing else.
+def restore_query(query: bytes) -> Filters:
+    """Read the filters of the list, and `deleted_after`, of a route that takes deleted todos alone.
 
     Raises:
         ProblemError: `invalid`, with every fault.
@@ -87,14 +87,14 @@ def filter_query(query: bytes) -> Filters:
     return _filters(read_strictly(parse_query(query), {name: _READERS[name] for name in _FILTERS}))
 
 
-def export_query(query: bytes) -> tuple[Filters, bool]:
-    """Read the filters of an export, and whether it is of the deleted todos.
+def filter_query(query: bytes) -> tuple[Filters, bool]:
+    """Read the filters of the list, and whether they are of the deleted todos, of a route without order and pages.
 
     Raises:
         ProblemError: `invalid`, with every fault.
     """
     read = read_strictly(parse_query(query), {name: _READERS[name] for name in (*_FILTERS, "deleted")})
-    return _filters(read), cast(bool, read.get("deleted", False))
+    return _filters(read), _of_deleted(read)
 
 
 def changes_query(query: bytes, user_id: str) -> ChangesQuery:
@@ -146,6 +146,14 @@ def _read(name: str, texts: list[str], readers: Readers) -> object:
     return readers[name](texts[0])
 
 
+def _of_deleted(read: Mapping[str, object]) -> bool:
+    """Raises `invalid` where a filter is of deleted todos, and those are not listed."""
+    deleted = cast(bool, read.get("deleted", False))
+    if "deleted_after" in read and not deleted:
+        raise invalid_parameters([Fault(parameter="deleted_after", detail="goes with deleted=true")])
+    return deleted
+
+
 def _filters(read: Mapping[str, object]) -> Filters:
     values: dict[str, Value] = {name: cast(Value, read[name]) for name in _FILTERS if name in read}
     return Filters(frozenset(name for name in _FILTERS if name in read), values)
@@ -153,7 +161,7 @@ def _filters(read: Mapping[str, object]) -> Filters:
 
 def _assemble(read: dict[str, object], pairs: Pairs, user_id: str) -> ListQuery:
     sort = cast(Sort, read.get("sort", Sort("created_at", descending=True)))
-    deleted = cast(bool, read.get("deleted", False))
+    deleted = _of_deleted(read)
     filters = _filters(read)
     values = filters.values
     bound_to = cursor.binding(user_id, sort, [deleted, {name: str(value) for name, value in values.items()}])
@@ -203,6 +211,13 @@ def _moment(text: str) -> datetime:
     return due if isinstance(due, datetime) else datetime.combine(due, time(), UTC)
 
 
+def _date_time(text: str) -> datetime:
+    moment = due_date.parse(text)
+    if not isinstance(moment, datetime):
+        raise ValueError("is not an RFC 3339 date-time with offset")  # noqa: TRY004 - a wrong text, not a wrong type
+    return moment
+
+
 def _search(text: str) -> str:
     if not 1 <= len(text) <= MAX_Q or has_control_characters(text):
         raise ValueError("is not 1 to 100 characters without control characters")
@@ -227,13 +242,14 @@ def limit_reader(largest: int) -> Callable[[str], int]:
     return read
 
 
-_FILTERS: tuple[Filter, ...] = ("completed", "priority", "tag", "due_after", "due_before", "q")
+_FILTERS: tuple[Filter, ...] = ("completed", "priority", "tag", "due_after", "due_before", "deleted_after", "q")
 _READERS: Readers = {
     "completed": _boolean,
     "priority": _rank,
     "tag": _tag,
     "due_after": _moment,
     "due_before": _moment,
+    "deleted_after": _date_time,
     "q": _search,
     "deleted": _boolean,
     "sort": _sort,

@@ -10,10 +10,10 @@ from todos.http.client_presence import while_connected
 from todos.http.declared import bare_api
 from todos.http.import_body import read_items
 from todos.http.negotiation import preferred
-from todos.http.query import changes_query, export_query, filter_query, list_query, no_parameters
+from todos.http.query import changes_query, filter_query, list_query, no_parameters, restore_query
 from todos.http.request import TodoRequest
 from todos.portability import export, import_
-from todos.store import bulk_delete
+from todos.store import bulk
 from todos.store.changes import read_changes
 from todos.store.erasure import erase
 from todos.store.stats import read_stats
@@ -55,8 +55,16 @@ async def create_todo(request: TodoRequest) -> Response:
 
 @api.delete("/v1/todos")
 async def delete_todos(request: TodoRequest) -> Response:
-    affected = await bulk_delete.delete_all(request.user_session, filter_query(request.raw_query))
-    return responses.json({"affected": affected}, request.caller.request_id)
+    filters, deleted = filter_query(request.raw_query)
+    change = bulk.empty_bin if deleted else bulk.delete_all
+    done = await change(request.user_session, filters)
+    return responses.json(done._asdict(), request.caller.request_id)
+
+
+@api.post("/v1/todos/restore")
+async def restore_todos(request: TodoRequest) -> Response:
+    done = await bulk.restore_all(request.user_session, restore_query(request.raw_query))
+    return responses.json(done._asdict(), request.caller.request_id)
 
 
 @api.api_route("/v1/todos/{todo_id}", methods=READ)
@@ -124,7 +132,7 @@ async def erase_me(request: TodoRequest) -> Response:
 
 @api.get("/v1/export")
 async def export_todos(request: TodoRequest) -> Response:
-    filters, deleted = export_query(request.raw_query)
+    filters, deleted = filter_query(request.raw_query)
     document = _export_document(request)
     async with AsyncExitStack() as held:
         await held.enter_async_context(request.long_work.exports.held(request.caller.user_id))
@@ -136,7 +144,7 @@ async def export_todos(request: TodoRequest) -> Response:
 
 @api.head("/v1/export")
 async def export_head(request: TodoRequest) -> Response:
-    export_query(request.raw_query)
+    filter_query(request.raw_query)
     document = _export_document(request)
     return responses.streamed_head(document.media_type, document.filename, request.caller.request_id)
 

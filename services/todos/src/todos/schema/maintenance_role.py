@@ -20,6 +20,7 @@ class _Access(NamedTuple):
 
 _ACCESSES = (
     _Access("todo", sql.SQL("SELECT (user_id, id, version, deleted_at), DELETE"), sql.SQL("deleted_at IS NOT NULL")),
+    _Access("tombstone", sql.SQL("SELECT (user_id, id, version, deleted_at), DELETE"), sql.SQL("true")),
     _Access("user_state", sql.SQL("SELECT (user_id, purged_seq), UPDATE (purged_seq)"), sql.SQL("true")),
     _Access("seen_signature", sql.SQL("SELECT (user_id, proof, expires), DELETE"), sql.SQL("true")),
     _Access("idempotency", sql.SQL("SELECT (user_id, key, created_at), DELETE"), sql.SQL("true")),

@@ -47,6 +47,21 @@ class Todo(SQLModel, table=True):
     """The local time of the series, where the clocks skip it and `due_at` differs from it."""
 
 
+class Tombstone(SQLModel, table=True):
+    """What stays of a todo that was emptied from the bin, for clients that still hold it.
+
+    A todo may be created again under its id, beside it.
+    """
+
+    __table_args__: ClassVar = {"info": {OF_USERS: True}}
+
+    user_id: str = Field(sa_type=Text, primary_key=True)
+    id: UUID = Field(primary_key=True)
+    deleted_at: datetime = Field(sa_type=Timestamp)
+    """When the todo was deleted, before it was emptied from the bin."""
+    version: int = Field(sa_type=BigInteger)
+
+
 class UserState(SQLModel, table=True):
     """The row that serialises one user's writers."""
 

@@ -27,15 +27,15 @@ _TURN = "SELECT pg_advisory_xact_lock(%s)"
 # lock users first, in the order of every writer; after the wait we see their committed changes
 _LOCK_USERS = """
 SELECT user_id FROM user_state
-WHERE user_id IN (SELECT user_id FROM todo WHERE deleted_at < %(before)s ORDER BY deleted_at LIMIT %(rows)s)
+WHERE user_id IN (SELECT user_id FROM {table} WHERE deleted_at < %(before)s ORDER BY deleted_at LIMIT %(rows)s)
 ORDER BY user_id
 FOR UPDATE
 """
-_PURGE_TOMBSTONES = """
+_PURGE_DELETED = """
 WITH gone AS (
-    DELETE FROM todo
+    DELETE FROM {table}
     WHERE deleted_at < %(before)s AND (user_id, id) IN (
-        SELECT user_id, id FROM todo
+        SELECT user_id, id FROM {table}
         WHERE user_id = ANY(%(users)s) AND deleted_at < %(before)s
         ORDER BY deleted_at LIMIT %(rows)s
     )
@@ -101,7 +101,8 @@ def purge(settings: PurgeSettings, batch_rows: int = BATCH_ROWS) -> Iterator[str
             found = connection.execute(_CUTOFFS, ages).fetchone()
             assert found  # noqa: S101 - a SELECT without FROM
             for name, batch, before in (
-                ("tombstones", _tombstones, found[0]),
+                ("tombstones", partial(_deleted, "todo"), found[0]),
+                ("emptied todos", partial(_deleted, "tombstone"), found[0]),
                 ("idempotency records", partial(_records, _PURGE_RECORDS), found[1]),
                 ("seen signatures", partial(_records, _PURGE_SIGNATURES), found[2]),
             ):
@@ -125,11 +126,12 @@ def _in_batches(connection: psycopg.Connection, name: str, batch: Batch, before:
     yield f"{name}: {total} purged, of before {before:%Y-%m-%d %H:%M:%S%z}"
 
 
-def _tombstones(connection: psycopg.Connection, before: datetime, rows: int) -> int | None:
-    users = [user for (user,) in connection.execute(_LOCK_USERS, {"before": before, "rows": rows})]
+def _deleted(table: LiteralString, connection: psycopg.Connection, before: datetime, rows: int) -> int | None:
+    lock, purge_rows = _LOCK_USERS.format(table=table), _PURGE_DELETED.format(table=table)
+    users = [user for (user,) in connection.execute(lock, {"before": before, "rows": rows})]
     if not users:
         return None
-    found = connection.execute(_PURGE_TOMBSTONES, {"before": before, "rows": rows, "users": users}).fetchone()
+    found = connection.execute(purge_rows, {"before": before, "rows": rows, "users": users}).fetchone()
     return int(found[0]) if found else 0
 
 

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Integer, bindparam, func, literal_column, or_, select, true
+from sqlalchemy import BigInteger, Integer, bindparam, func, literal_column, or_, select, true, union_all
 from sqlmodel import col
 
 from runtime.problems import ProblemError
 from todos.database.command import Command, Statement, compiled
 from todos.database.user_session import UserSession
-from todos.schema.models import Todo, UserState
+from todos.schema.models import Todo, Tombstone, UserState
 from todos.store import statements
-from todos.store.columns import todo_table
-from todos.store.json_columns import ShownRow, shown
+from todos.store.columns import todo_table, tombstone_table
+from todos.store.json_columns import ShownRow, shown, shown_tombstone
 from todos.store.sequence import state_of_user
 from todos.store.sync_position import SyncPosition
 
@@ -68,12 +68,13 @@ def sync_reset() -> ProblemError:
 
 
 def _read() -> Statement[ChangedRow]:
-    """Live todos after `number`; deleted ones too, after `began`, which is now where it is null at the beginning."""
+    """Live todos after `number`; tombstones too, after `began`, which is now where it is null at the beginning."""
     number, began = bindparam("number", type_=BigInteger), bindparam("began", type_=BigInteger)
     # a later sync needs every tombstone after `number`, an initial one those since it began
     first_needed = func.coalesce(began, func.nullif(number, literal_column("0", BigInteger)), col(UserState.seq))
+    limit = bindparam("limit", type_=Integer)
     columns = statements.numbered(shown(todo_table))
-    page = (
+    todos = (
         select(col(Todo.version).label("number"), *columns)
         .where(
             statements.of_user,
@@ -81,9 +82,18 @@ def _read() -> Statement[ChangedRow]:
             or_(col(Todo.deleted_at).is_(None), col(Todo.version) > first_needed),
         )
         .order_by(col(Todo.version))
-        .limit(bindparam("limit", type_=Integer))
-        .lateral("page")
+        .limit(limit)
+        .correlate(UserState)
     )
+    tombstones = (
+        select(col(Tombstone.version).label("number"), *statements.numbered(shown_tombstone(tombstone_table)))
+        .where(statements.tombstone_of_user, col(Tombstone.version) > number, col(Tombstone.version) > first_needed)
+        .order_by(col(Tombstone.version))
+        .limit(limit)
+        .correlate(UserState)
+    )
+    both = union_all(todos, tombstones).subquery("both")
+    page = select(both).order_by(both.c.number).limit(limit).lateral("page")
     changed = (
         select(col(UserState.seq), col(UserState.purged_seq), *(page.c[column.name] for column in columns))
         .select_from(UserState)

@@ -31,11 +31,12 @@ from todos.database.command import Value
 from todos.domain import due_date, recurrence_rule
 from todos.domain.faults import invalid_body
 from todos.domain.fields import PRIORITIES, RANKS, TodoFields
-from todos.schema.models import Todo
+from todos.schema.models import Todo, Tombstone
 
 type Columns = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
 todo_table = inspect(Todo).local_table
+tombstone_table = inspect(Tombstone).local_table
 
 _MOMENT = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""", Text)
 _DAY = literal_column("'YYYY-MM-DD'", Text)

@@ -5,7 +5,7 @@ from sqlmodel import col
 
 from todos.database.command import Command, Statement, compiled, nothing
 from todos.database.user_session import Transaction, UserSession
-from todos.schema.models import Erasure, Idempotency, Todo, UserState
+from todos.schema.models import Erasure, Idempotency, Todo, Tombstone, UserState
 from todos.store import statements
 from todos.store.sequence import state_of_user
 
@@ -17,6 +17,7 @@ async def erase(scope: UserSession) -> None:
         await transaction.commit(
             Command(statements.lock_state),
             Command(erase_todos),
+            Command(erase_tombstones),
             Command(erase_records),
             Command(raise_highest),
             Command(erase_state),
@@ -36,6 +37,7 @@ def _raise_highest() -> Statement[None]:
 
 
 erase_todos = compiled(delete(Todo).where(statements.of_user), nothing)
+erase_tombstones = compiled(delete(Tombstone).where(statements.tombstone_of_user), nothing)
 erase_records = compiled(delete(Idempotency).where(statements.record_of_user), nothing)
 raise_highest = _raise_highest()
 erase_state = compiled(delete(UserState).where(state_of_user), nothing)

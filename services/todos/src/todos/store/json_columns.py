@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import DateTime, FromClause, Text, cast, func, select
+from sqlalchemy import DateTime, FromClause, Text, cast, func, literal_column, select
 from sqlalchemy.sql.elements import ColumnElement, KeyedColumnElement
 
 from todos.domain.fields import STAMPS
@@ -27,6 +27,13 @@ def shown(todo: FromClause) -> tuple[ColumnElement[Any], ...]:
     document = select(*labelled).correlate(todo).subquery("document")
     written = select(cast(func.row_to_json(document.table_valued()), Text)).scalar_subquery()
     return cast(columns.id, Text), columns.version, fields["deleted_at"], written
+
+
+def shown_tombstone(tombstone: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """As `shown`, of a row of `tombstone`, which has no document."""
+    columns = tombstone.c
+    nothing = literal_column("'{}'", Text)
+    return cast(columns.id, Text), columns.version, utc_text(columns.deleted_at), nothing
 
 
 def _stamp(column: KeyedColumnElement[Any]) -> ColumnElement[Any]:

@@ -39,7 +39,7 @@ from todos.store.json_columns import ShownRow, shown
 
 SortField = Literal["created_at", "updated_at", "due_date", "priority", "title", "order"]
 SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)
-Filter = Literal["completed", "priority", "tag", "due_after", "due_before", "q"]
+Filter = Literal["completed", "priority", "tag", "due_after", "due_before", "deleted_after", "q"]
 
 type SortKey = str | int | datetime | None
 
@@ -113,6 +113,7 @@ _CONDITIONS: dict[Filter, Callable[[], ColumnElement[bool]]] = {
     "tag": lambda: col(Todo.tags).op("@>")(bindparam("tag", type_=ARRAY(Text))),
     "due_after": lambda: col(Todo.due_at) >= bindparam("due_after", type_=Timestamp),
     "due_before": lambda: col(Todo.due_at) < bindparam("due_before", type_=Timestamp),
+    "deleted_after": lambda: col(Todo.deleted_at) >= bindparam("deleted_after", type_=Timestamp),
     "q": lambda: _occurs(
         func.lower(bindparam("q", type_=Text)),
         func.lower(col(Todo.title) + literal_column("'\n'", Text) + col(Todo.description)),

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     DateTime,
     Insert,
+    Integer,
     Interval,
     Label,
     LargeBinary,
@@ -38,7 +39,7 @@ from sqlmodel import col
 
 from todos.database.command import Statement, compiled, nothing
 from todos.schema.limits import IDEMPOTENCY_HOURS, QUOTA
-from todos.schema.models import Idempotency, Todo, UserState
+from todos.schema.models import Idempotency, Todo, Tombstone, UserState
 from todos.store.columns import PARAMETERS, TODO_ROW, TodoRow, todo_row, todo_table, utc
 from todos.store.json_columns import ShownRow, shown
 from todos.store.sequence import FIRST_NUMBER, ONE, next_numbers, state_of_user
@@ -76,12 +77,18 @@ def numbered(columns: Iterable[SQLColumnExpression[object]]) -> list[Label[Any]]
     return [column.label(f"c{number}") for number, column in enumerate(columns)]
 
 
+def number(constant: int) -> ColumnElement[int]:
+    """A constant in a statement."""
+    return literal_column(str(constant), Integer)
+
+
 of_user = col(Todo.user_id) == bindparam("user_id", type_=Text)
 _this_todo = col(Todo.id) == bindparam("id", type_=Uuid)
 _live = col(Todo.deleted_at).is_(None)
 
+tombstone_of_user = col(Tombstone.user_id) == bindparam("user_id", type_=Text)
 record_of_user = col(Idempotency.user_id) == bindparam("user_id", type_=Text)
-_below_quota = col(UserState.live_count) < literal_column(str(QUOTA))
+_below_quota = col(UserState.live_count) < number(QUOTA)
 
 
 def _find() -> Statement[TodoRow]:
