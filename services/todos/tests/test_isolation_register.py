@@ -36,9 +36,9 @@ INSERTS = (
     """,
     """
     INSERT INTO todo (user_id, id, title, description, completed, priority, tags, due_at, timezone, "order",
-                      created_at, updated_at, deleted_at, version)
-    VALUES (%(user)s, %(live)s, 'x', '', false, 0, '{a}', '2030-01-01', 'UTC', 0, now(), now(), NULL, 5),
-           (%(user)s, %(deleted)s, 'x', '', false, 0, '{a}', '2030-01-01', 'UTC', 0, now(), now(), now(), 6)
+                      created_at, updated_at, deleted_at, next_id, version)
+    VALUES (%(user)s, %(live)s, 'x', '', false, 0, '{a}', '2030-01-01', 'UTC', 0, now(), now(), NULL, NULL, 5),
+           (%(user)s, %(deleted)s, 'x', '', false, 0, '{a}', '2030-01-01', 'UTC', 0, now(), now(), now(), %(live)s, 6)
     """,
     """
     INSERT INTO tombstone (user_id, id, deleted_at, version) VALUES (%(user)s, %(deleted)s, now(), 4)

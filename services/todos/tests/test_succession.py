@@ -125,9 +125,61 @@ async def test_a_put_that_creates_a_completed_one_creates_nothing_else(alice: Cl
 async def test_completing_again_creates_no_second_one(alice: Client) -> None:
     todo = await alice.create(due_date="2999-01-01", recurrence="FREQ=DAILY")
     first = await change(alice, todo, completed=True)
-    assert (await change(alice, todo, completed=True))["next_id"] == first["next_id"]
-    assert (await change(alice, todo, completed=False))["next_id"] == first["next_id"]
-    assert (await change(alice, todo, completed=True))["next_id"] == first["next_id"]
+    assert (await change(alice, todo, completed=True, title="y"))["next_id"] == first["next_id"]
+    assert await count(alice) == 2
+
+
+async def test_taking_a_completion_back_deletes_the_successor_that_is_as_it_was_made(alice: Client) -> None:
+    todo = await alice.create(due_date="2999-01-01", recurrence="FREQ=DAILY")
+    done = await change(alice, todo, completed=True)
+    await change(alice, todo, title="touched since")
+    since = (await alice.get("/v1/changes")).json()["next_since"]
+    back = await change(alice, todo, completed=False)
+    assert (back["next_id"], back["completed_at"]) == (None, None)
+    assert (await alice.get(f"/v1/todos/{done['next_id']}")).status_code == 404
+    changed, gone = (await alice.get(f"/v1/changes?since={since}")).json()["items"]
+    assert changed == back
+    assert gone == {"id": done["next_id"], "deleted_at": gone["deleted_at"], "version": back["version"] + 1}
+    await change(alice, todo, due_date="2999-02-01", recurrence="FREQ=WEEKLY")
+    again = await change(alice, todo, completed=True)
+    assert again["next_id"] != done["next_id"]
+    following = await read(alice, again["next_id"])
+    assert (following["due_date"], following["recurrence"]) == ("2999-02-08", "FREQ=WEEKLY")
+    assert await count(alice) == 2
+
+
+async def test_taking_a_completion_back_leaves_a_successor_that_was_changed(alice: Client) -> None:
+    todo = await alice.create(due_date="2999-01-01", recurrence="FREQ=DAILY")
+    done = await change(alice, todo, completed=True)
+    following = await change(alice, await read(alice, done["next_id"]), title="changed")
+    assert (await change(alice, todo, completed=False))["next_id"] == done["next_id"]
+    for completed in (False, True):
+        following = await change(alice, following, completed=completed)
+        assert (await change(alice, todo, completed=True))["next_id"] == done["next_id"]
+        assert (await change(alice, todo, completed=False))["next_id"] == done["next_id"]
+    assert await count(alice) == 3
+
+
+async def test_a_successor_that_was_deleted_is_followed_by_another_when_it_is_completed_again(alice: Client) -> None:
+    todo = await alice.create(due_date="2999-01-01", recurrence="FREQ=DAILY")
+    done = await change(alice, todo, completed=True)
+    assert (await alice.send("DELETE", f"/v1/todos/{done['next_id']}")).status_code == 204
+    assert (await change(alice, todo, completed=False))["next_id"] == done["next_id"]
+    put = await alice.send("PUT", f"/v1/todos/{todo['id']}", json_body={**todo, "completed": True})
+    assert (await read(alice, put.json()["next_id"]))["due_date"] == "2999-01-02"
+    assert await count(alice) == 2
+    assert (await alice.send("DELETE", f"/v1/todos/{put.json()['next_id']}")).status_code == 204
+    await change(alice, todo, completed=False)
+    assert (await change(alice, todo, completed=True, recurrence=None))["next_id"] is None
+
+
+async def test_a_successor_that_was_deleted_and_restored_is_not_as_it_was_made(alice: Client) -> None:
+    todo = await alice.create(due_date="2999-01-01", recurrence="FREQ=DAILY")
+    done = await change(alice, todo, completed=True)
+    await alice.send("DELETE", f"/v1/todos/{done['next_id']}")
+    assert (await alice.send("POST", f"/v1/todos/{done['next_id']}/restore")).status_code == 200
+    put = await alice.send("PUT", f"/v1/todos/{todo['id']}", json_body={**todo, "completed": False})
+    assert put.json()["next_id"] == done["next_id"]
     assert await count(alice) == 2
 
 
@@ -212,6 +264,8 @@ async def test_completing_takes_two_round_trips(database_url: str) -> None:
         before = relayed.turns
         await change(alice, todo, completed=True)
         assert relayed.turns - before <= 2
+        await change(alice, todo, completed=False)
+        assert relayed.turns - before <= 4
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ READS = {
                 WHERE user_id = %(user_id)s)
         FROM todo WHERE user_id = %(user_id)s AND version > 0 ORDER BY version LIMIT 101
     """,
+    "0006": "SELECT id, next_id, next_version, version FROM todo WHERE user_id = %(user_id)s",
     "0005": "SELECT id, deleted_at, version FROM tombstone WHERE user_id = %(user_id)s",
     "0004": "SELECT proof, expires FROM seen_signature WHERE user_id = %(user_id)s",
 }
@@ -144,6 +145,12 @@ WRITES["0005"] = [
         INSERT INTO tombstone (user_id, id, deleted_at, version)
         SELECT user_id, gen_random_uuid(), now(), seq FROM user_state WHERE user_id = %(user_id)s
         RETURNING 1
+        """,
+]
+WRITES["0006"] = [
+    *WRITES["0002"],
+    """
+        UPDATE todo SET next_version = version + 1 WHERE user_id = %(user_id)s AND id = %(id)s RETURNING next_version
         """,
 ]
 CYCLES = 5

@@ -15,12 +15,12 @@ class Successor(NamedTuple):
 
 
 def successor(before: TodoFields, wall: datetime | None, after: TodoFields, now: datetime) -> Successor | None:
-    """What follows where `after`, written over `before`, completes a recurring todo; `wall` belongs to `before`.
+    """What follows where `after`, written over `before`, completes a todo; `wall` belongs to `before`.
 
-    The rule and the due date of `after` have to go together. None where nothing is completed, and where the rule has
+    The rule and the due date of `after` have to go together. None where it does not recur, and where the rule has
     ended.
     """
-    if after.recurrence is None or after.due_date is None or before.completed or not after.completed:
+    if after.recurrence is None or after.due_date is None:
         return None
     rule = recurrence_rule.parse(after.recurrence)
     next_rule = rule.after_completion()

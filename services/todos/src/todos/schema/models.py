@@ -42,6 +42,8 @@ class Todo(SQLModel, table=True):
     deleted_at: datetime | None = Field(sa_type=Timestamp)
     next_id: UUID | None
     """The todo that followed when this one was completed."""
+    next_version: int | None = Field(sa_type=BigInteger)
+    """The version that it was made with; null where that is not known."""
     version: int = Field(sa_type=BigInteger)
     due_wall: datetime | None = Field(sa_type=DateTime)
     """The local time of the series, where the clocks skip it and `due_at` differs from it."""

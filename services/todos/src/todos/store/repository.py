@@ -20,7 +20,7 @@ from todos.store.idempotency import IdempotentRequest, mismatch
 from todos.store.json_columns import ShownRow
 from todos.store.list_query import ListQuery, session_for
 from todos.store.list_statements import ListedRow, list_statement
-from todos.store.statements import KnownRow, StateRow
+from todos.store.statements import KnownRow, StateRow, SuccessorRow
 from todos.store.todo_json import draft
 
 
@@ -104,7 +104,8 @@ class TodoRepository:
 
         async def work(transaction: Transaction) -> tuple[ShownRow, bool]:
             state, found = Command(statements.lock_state), Command(statements.find, {"id": todo_id})
-            await transaction.send(Command(statements.begin_state), state, found)
+            following = Command(statements.find_successor, {"id": todo_id})
+            await transaction.send(Command(statements.begin_state), state, found, following)
             live_count = locked(state).live_count
             if found.rows:
                 if found.rows[0].deleted_at is not None:
@@ -117,7 +118,7 @@ class TodoRepository:
             elif live_count >= QUOTA:
                 raise quota_used_up()
             if found.rows:
-                return await _replace(transaction, found.rows[0], fields), False
+                return await _replace(transaction, found.rows[0], following.rows, fields), False
             await transaction.commit(create)
             return create.rows[0], True
 
@@ -128,12 +129,13 @@ class TodoRepository:
 
         async def work(transaction: Transaction) -> ShownRow:
             found = Command(statements.find, {"id": todo_id})
-            await transaction.send(Command(statements.lock_state), found)
+            following = Command(statements.find_successor, {"id": todo_id})
+            await transaction.send(Command(statements.lock_state), found, following)
             if not found.rows or found.rows[0].deleted_at is not None:
                 raise not_found()
             _check(found.rows[0].version, if_match, None)
             fields = found.rows[0].fields.model_copy(update=changes)
-            return await _replace(transaction, found.rows[0], fields)
+            return await _replace(transaction, found.rows[0], following.rows, fields)
 
         return await self._session.write(work)
 
@@ -171,17 +173,27 @@ class TodoRepository:
         return found.rows[0]
 
 
-async def _replace(transaction: Transaction, found: TodoRow, fields: TodoFields) -> ShownRow:
-    """Write the whole todo, and its successor if this completes a recurring one."""
+async def _replace(
+    transaction: Transaction, found: TodoRow, following: Sequence[SuccessorRow], fields: TodoFields
+) -> ShownRow:
+    """Write the whole todo, and its successor: made where this completes it, deleted where this takes that back.
+
+    `following` is its live successor, where there is one.
+    """
     values = column_values(fields)  # first: only fields that go together can have a successor
-    following = None if found.next_id else successor(found.fields, found.due_wall, fields, datetime.now(UTC))
-    next_id = new_uuid() if following else None
+    next_id = found.next_id
+    commands: list[Runnable] = []
+    if fields.completed and not found.fields.completed and not following:
+        made = successor(found.fields, found.due_wall, fields, datetime.now(UTC))
+        next_id = new_uuid() if made else None
+        if made:
+            next_values = {"id": next_id, **column_values(made.fields), "due_wall": made.wall}
+            commands.append(Command(statements.succeed, next_values))
+    elif found.fields.completed and not fields.completed and following and following[0].is_as_made:
+        next_id = None
+        commands.append(Command(statements.delete, {"id": following[0].id, "any_version": True, "versions": []}))
     replace = Command(statements.replace, {"id": found.id, **values, "next_id": next_id})
-    commands: list[Runnable] = [replace]
-    if following:
-        next_values = {"id": next_id, **column_values(following.fields), "due_wall": following.wall}
-        commands.append(Command(statements.succeed, next_values))
-    await transaction.commit(*commands)
+    await transaction.commit(replace, *commands)
     return replace.rows[0]
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    cast,
     func,
     literal_column,
     null,
@@ -34,6 +35,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
@@ -58,6 +60,13 @@ class KnownRow(NamedTuple):
     answer: str
     version: int
     created_at: datetime
+
+
+class SuccessorRow(NamedTuple):
+    """The live todo that followed another, and whether it is as it was made."""
+
+    id: str
+    is_as_made: bool
 
 
 class DeletedRow(NamedTuple):
@@ -93,6 +102,18 @@ _below_quota = col(UserState.live_count) < number(QUOTA)
 
 def _find() -> Statement[TodoRow]:
     return compiled(select(*TODO_ROW).where(of_user, _this_todo), todo_row)
+
+
+def _find_successor() -> Statement[SuccessorRow]:
+    following = aliased(Todo)
+    follows = and_(
+        col(following.user_id) == bindparam("user_id", type_=Text),
+        col(following.id) == col(Todo.next_id),
+        col(following.deleted_at).is_(None),
+    )
+    is_as_made = col(following.version).is_not_distinct_from(col(Todo.next_version))
+    found = select(cast(col(following.id), Text), is_as_made).select_from(Todo).join(following, follows)
+    return compiled(found.where(of_user, _this_todo), SuccessorRow)
 
 
 def _show() -> Statement[ShownRow]:
@@ -220,8 +241,17 @@ def _succeed() -> Statement[None]:
 
 
 def _replace() -> Statement[ShownRow]:
-    """Takes the next number and writes every field that a client sets; run after `lock_state`."""
+    """Takes the next number and writes every field that a client sets; run after `lock_state`.
+
+    A `next_id` that is new is of the todo that takes the number after it.
+    """
     state = next_numbers()
+    next_id = bindparam("next_id", type_=Uuid)
+    next_version = case(
+        (col(Todo.next_id).is_not_distinct_from(next_id), col(Todo.next_version)),
+        (next_id.is_not(None), state.c.seq + ONE),
+        else_=null(),
+    )
     completed_at = case((PARAMETERS["completed"], func.coalesce(col(Todo.completed_at), state.c.at)), else_=null())
     is_due_as_before = and_(
         col(Todo.due_at).is_not_distinct_from(PARAMETERS["due_at"]), col(Todo.timezone) == PARAMETERS["timezone"]
@@ -233,7 +263,8 @@ def _replace() -> Statement[ShownRow]:
             **PARAMETERS,
             completed_at=completed_at,
             updated_at=not_before_creation(state.c.at),
-            next_id=func.coalesce(col(Todo.next_id), bindparam("next_id", type_=Uuid)),
+            next_id=next_id,
+            next_version=next_version,
             version=state.c.seq,
             due_wall=case((is_due_as_before, col(Todo.due_wall)), else_=null()),
         )
@@ -269,6 +300,8 @@ def _delete() -> Statement[DeletedRow]:
 
 find = _find()
 """The todo, deleted or not."""
+find_successor = _find_successor()
+"""The live todo that `next_id` of this one names."""
 show = _show()
 """As `find`, as JSON."""
 get = _get()
