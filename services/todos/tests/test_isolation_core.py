@@ -101,6 +101,7 @@ def requests(todo_id: str) -> list[tuple[str, str, Any]]:
         ("POST", "/v1/todos", todo),
         ("POST", "/v1/import", [{**todo, "id": todo_id}]),
         *((method, "/v1/export", None) for method in READ),
+        ("POST", "/v1/todos/restore", None),
         ("DELETE", "/v1/todos", None),
         ("DELETE", "/v1/me", None),
     ]
