@@ -188,6 +188,14 @@ class Syncing(RuleBasedStateMachine):
         assert created == (live is None)
         self.ids.append(todo_id)
         self.took(row.version)
+        latest, _ = self.state()
+        if latest > row.version:  # it was completed: its unchanged successor is deleted under the number after it
+            gone = self.world.query(
+                "SELECT version FROM todo WHERE user_id = %s AND version > %s AND deleted_at IS NOT NULL",
+                self.user,
+                row.version,
+            )
+            self.took(*(version for (version,) in gone))
 
     @precondition(lambda self: self.ids)
     @rule(pick=PICKS)
