@@ -1,6 +1,7 @@
 """The provider's keys are kept, and the provider's troubles are not the users'."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -53,7 +54,12 @@ UNKNOWN = (401, "unknown_key")
 UNAVAILABLE = (503, "keys_unavailable")
 
 
+GZIP = {"content-encoding": "gzip"}
 HOSTILE: dict[str, Reply] = {
+    "huge once unpacked": reply(gzip.compress(b" " * (256 * 1024 + 1)), headers=GZIP),
+    "gzip cut off": reply(gzip.compress(b'{"keys": []}')[:-8], headers=GZIP),
+    "no gzip": reply(b'{"keys": []}', headers=GZIP),
+    "another encoding": reply(b'{"keys": []}', headers={"content-encoding": "br"}),
     "huge": reply(b" " * (256 * 1024 + 1)),
     "redirecting": reply(status=302, headers={"location": "/elsewhere"}),
     "HTML": reply(b"<html>", headers={"content-type": "text/html"}),
@@ -75,6 +81,29 @@ async def test_a_hostile_answer_never_replaces_a_good_set(
     clock.move(5)
     assert await refusal_of(source, "k2") == UNAVAILABLE
     await key_of(source, "k1")
+
+
+async def test_discovery_and_keys_may_come_as_gzip(client: httpx.AsyncClient, provider: Provider) -> None:
+    """Some providers and caches send it whatever was accepted (RFC 9110 section 8.4.1.3)."""
+    discovery = json.dumps({"issuer": provider.issuer, "jwks_uri": f"{provider.issuer}/jwks"})
+    for name in ("gzip", "x-gzip", "GZIP"):
+        provider.server.answer = lambda request, name=name: reply(  # type: ignore[misc]
+            gzip.compress((json.dumps(provider.jwks) if request.target == "/jwks" else discovery).encode()),
+            headers={"content-encoding": name},
+        )
+        keys = (await fetcher(client, provider).fetch(None)).keys
+        assert keys is not None
+        assert "k1" in keys.kids
+
+
+async def test_a_provider_without_discovery_is_named_with_the_setting_that_helps(
+    client: httpx.AsyncClient, provider: Provider
+) -> None:
+    provider.server.answer = lambda _request: reply(b"{}", status=404)
+    with pytest.raises(
+        JwksFetchError, match=r"status 404 for /\.well-known/openid-configuration; set GATEWAY_JWKS_URL"
+    ):
+        await fetcher(client, provider).fetch(None)
 
 
 async def test_discovery_of_another_issuer_is_refused(client: httpx.AsyncClient, provider: Provider) -> None:

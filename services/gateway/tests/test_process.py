@@ -172,6 +172,16 @@ async def test_check_tells_whether_the_keys_can_be_had(provider: Provider, upstr
     assert (ended.returncode, ended.stderr) == (1, f"keys of {provider.issuer}: {refused}\n")
 
 
+async def test_check_finds_that_no_key_fits_the_algorithms_allowed(
+    provider: Provider, upstream: ScriptedServer
+) -> None:
+    settings = settings_of(provider, upstream, algorithms="ES256,EdDSA")
+    ended = await asyncio.to_thread(run, "check", **settings)
+    assert ended.returncode == 1
+    unfit = "none fits the algorithms allowed (ES256, EdDSA): this issuer has keys for RS256 only"
+    assert ended.stderr == f"keys of {provider.issuer}: {unfit}\n"
+
+
 async def test_check_reports_which_redis_it_found_and_what_is_wrong_with_it(
     provider: Provider, upstream: ScriptedServer, own_valkey: Callable[..., LocalValkey]
 ) -> None:

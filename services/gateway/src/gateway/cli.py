@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from gateway.explain import MAX_INPUT_BYTES, explain
 from gateway.issuer_settings import Issuer, IssuerSettings
+from gateway.keys.jwks import KeySet, canonical
 from gateway.keys.jwks_fetch import JwksFetchError, jwks_client
 from gateway.limits.redis_check import examine
 from gateway.limits.redis_connection import RedisError
@@ -69,10 +70,18 @@ async def _check_keys(settings: ServeSettings) -> int:
             except JwksFetchError as error:
                 print(f"keys of {issuer.issuer}: {error}", file=sys.stderr)
                 code = 1
-            else:
-                kids = [] if fetched.keys is None else [kid or "one without an id" for kid in fetched.keys.kids]
-                print(f"keys of {issuer.issuer}: {', '.join(sorted(kids))}")
+                continue
+            keys = fetched.keys or KeySet()
+            print(f"keys of {issuer.issuer}: {', '.join(sorted(kid or 'one without an id' for kid in keys.kids))}")
+            if keys.algorithms.isdisjoint(map(canonical, issuer.algorithms)):
+                print(f"keys of {issuer.issuer}: {_unfit(keys, issuer)}", file=sys.stderr)
+                code = 1
     return code
+
+
+def _unfit(keys: KeySet, issuer: Issuer) -> str:
+    fitting, allowed = ", ".join(sorted(keys.algorithms)), ", ".join(issuer.algorithms)
+    return f"none fits the algorithms allowed ({allowed}): this issuer has keys for {fitting} only"
 
 
 async def _check_redis(server: RedisServer | None) -> int:

@@ -70,6 +70,11 @@ class KeySet:
     def __bool__(self) -> bool:
         return any(self._keys.values())
 
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """The canonical names of the algorithms that a token under these keys may have."""
+        return frozenset(algorithm for (_, algorithm), key in self._keys.items() if key)
+
     def find(self, kid: str | None, algorithm: str) -> Key | None:
         """The one key with this id that fits the algorithm, or the one that fits where the token has no key id."""
         return self._keys.get((kid, algorithm))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _CLIENT_ERRORS: dict[type[BaseException], str] = {
     httpx.ProxyError: "the proxy of the environment does not connect to it",
     httpx.RemoteProtocolError: "it closes the connection early, or does not speak HTTP",
 }
+_DISCOVERY = "/.well-known/openid-configuration"
+_GZIP_ALONE = 16 + zlib.MAX_WBITS
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
 
 
@@ -79,7 +82,7 @@ class JwksFetcher:
         self._allow_http = allow_http
 
     async def fetch(self, etag: str | None) -> FetchedJwks:
-        """Fetch once, within 5 s in all: no redirect, at most 256 KiB and 64 keys.
+        """Fetch once, within 5 s in all: no redirect, at most 256 KiB (decoded too, where it is gzip) and 64 keys.
 
         Args:
             etag: of the current set, so that the provider need not send an unchanged one.
@@ -94,16 +97,17 @@ class JwksFetcher:
             fresh_seconds = _fresh_seconds(response.headers)
             if response.status_code == httpx.codes.NOT_MODIFIED and etag is not None:
                 return FetchedJwks(None, etag, fresh_seconds)
-            _require_ok(response)
-            return FetchedJwks(_keys(body), _etag(response.headers), fresh_seconds)
+            return FetchedJwks(_keys(_document(response, body)), _etag(response.headers), fresh_seconds)
 
     async def _discover(self, deadline: float) -> str:
         """OpenID Connect Discovery 1.0 section 4; RFC 8414 section 3.3 on the issuer."""
-        url = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
+        url = self._issuer.rstrip("/") + _DISCOVERY
         with _naming_server(url):
             response, body = await self._get(url, None, deadline)
-            _require_ok(response)
-            document = _json(body)
+            if response.is_client_error:
+                status = f"status {response.status_code} for {urlsplit(url).path}"
+                raise _UnusableError(f"{status}; set GATEWAY_JWKS_URL if the provider has no discovery")
+            document = _document(response, body)
             if not isinstance(document, dict) or document.get("issuer") != self._issuer:
                 raise _UnusableError("discovery: another issuer")
             jwks_uri = document.get("jwks_uri")
@@ -143,16 +147,37 @@ def _naming_server(url: str) -> Iterator[None]:
         raise JwksFetchError(ServerFault(*address_of(url), reason_of(error, _CLIENT_ERRORS))) from None
 
 
-def _require_ok(response: httpx.Response) -> None:
-    if response.status_code != httpx.codes.OK:
-        raise _UnusableError(f"status {response.status_code}")
-
-
-def _keys(body: bytes) -> KeySet:
+def _keys(jwks: object) -> KeySet:
     try:
-        return parse_jwks(_json(body))
+        return parse_jwks(jwks)
     except ValueError as error:
         raise _UnusableError(str(error)) from None
+
+
+def _document(response: httpx.Response, body: bytes) -> object:
+    if response.status_code != httpx.codes.OK:
+        raise _UnusableError(f"status {response.status_code}")
+    match response.headers.get("content-encoding", "identity").strip().lower():
+        case "identity" | "":
+            return _json(body)
+        case "gzip" | "x-gzip":
+            return _json(_unzipped(body))
+        case _:
+            raise _UnusableError("a Content-Encoding other than gzip")
+
+
+def _unzipped(body: bytes) -> bytes:
+    """What gzip packed (RFC 1952), of which no more than the bound is ever unpacked."""
+    unpacker = zlib.decompressobj(_GZIP_ALONE)
+    try:
+        unpacked = unpacker.decompress(body, MAX_BYTES + 1)
+    except zlib.error:
+        raise _UnusableError("not gzip") from None
+    if len(unpacked) > MAX_BYTES:
+        raise _UnusableError("too large")
+    if not unpacker.eof:
+        raise _UnusableError("gzip that is cut off")
+    return unpacked
 
 
 def _json(body: bytes) -> object:
