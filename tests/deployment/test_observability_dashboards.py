@@ -89,7 +89,7 @@ def test_the_objectives_are_the_same_in_dashboards_and_alerts() -> None:
     [
         ("Places taken", "GatewaySaturated"),
         ("Buffers taken", "GatewaySaturated"),
-        ("Users at their share", "GatewayUserAtItsShare"),
+        ("Users at their share", "UserAtItsShare"),
         ("Age", "GatewayKeysExpire"),
         ("Unavailable", "TodosDatabaseFails"),
         ("Waiting for a connection", "TodosPoolExhausted"),

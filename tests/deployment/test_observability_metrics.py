@@ -33,6 +33,12 @@ def test_the_first_refusal_is_a_rise_from_zero_and_so_seen_by_a_rate(pair: Pair)
     }
     for name in ("gateway_share_refusals", "gateway_idle_clients_ended", "gateway_users_at_share"):
         assert label_values(gateway[name], "policy") == {"user-requests", "user-buffer"}
+    assert label_values(todos["todos_share_refusals"], "policy") == {
+        "user-buffer",
+        "user-pool",
+        "user-import",
+        "user-export",
+    }
     assert label_values(todos["todos_identity_refused"], "reason") == {
         "missing",
         "malformed",

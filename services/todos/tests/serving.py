@@ -98,7 +98,8 @@ def small_pool(statement_seconds: float = 5) -> dict[str, Any]:
         "pool_size": 1,
         "statement_seconds": statement_seconds,
         "search_seconds": statement_seconds,
-        "searches": UserShares("user-searches", total=1, per_user=1, count_refused=lambda: None),
+        "places": UserShares("user-pool", total=1, per_user=1, count_refused=lambda: None),
+        "searches": UserShares("user-pool", total=1, per_user=1, count_refused=lambda: None),
     }
 
 
@@ -108,7 +109,7 @@ async def running(database_url: str, *, wait: bool = True, **settings: Any) -> A
     chosen = ServeSettings(
         database_url=SecretStr(database_url),
         identity_keys=KEYS,
-        **{"pool_size": 4, **settings},
+        **settings,
     )
     async with open_service(chosen) as service:
         server = http_server(service.app, keepalive_seconds=75)

@@ -195,11 +195,11 @@ async def test_a_third_export_of_a_user_is_429_and_one_of_another_user_is_given(
                 await asyncio.sleep(0.01)
             refused = await alice.get("/v1/export")
             assert_problem(refused, 429, "rate_limited")
-            assert refused.json()["violated-policies"] == ["user-exports"]
+            assert refused.json()["violated-policies"] == ["user-export"]
             assert int(refused.headers["retry-after"]) > 0
             begun.append(asyncio.create_task(bob.get("/v1/export")))
         assert [(await answer).status_code for answer in begun] == [200, 200, 200]
-        assert service.registry.get_sample_value("todos_share_refusals_total", {"policy": "user-exports"}) == 1
+        assert service.registry.get_sample_value("todos_share_refusals_total", {"policy": "user-export"}) == 1
         assert (await alice.get("/v1/export")).status_code == 200
 
 

@@ -298,11 +298,11 @@ async def test_a_second_import_of_a_user_is_429_and_one_of_another_user_is_taken
             await waiting_for_a_lock(superuser)
             refused = await alice.send("POST", "/v1/import", json_body=[item()])
             assert_problem(refused, 429, "rate_limited")
-            assert refused.json()["violated-policies"] == ["user-imports"]
+            assert refused.json()["violated-policies"] == ["user-import"]
             assert int(refused.headers["retry-after"]) > 0
             assert await take(bob, [item()]) == {"created": 1, "updated": 0}
         assert await importing == {"created": 1, "updated": 0}
-        assert service.registry.get_sample_value("todos_share_refusals_total", {"policy": "user-imports"}) == 1
+        assert service.registry.get_sample_value("todos_share_refusals_total", {"policy": "user-import"}) == 1
         assert await take(alice, [item()]) == {"created": 1, "updated": 0}
 
 

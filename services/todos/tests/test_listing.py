@@ -263,10 +263,10 @@ async def test_searches_leave_connections_to_other_requests(database_url: str, s
             also_searching = asyncio.create_task(bob.get("/v1/todos?q=x"))
             refused = await alice.get("/v1/todos?q=y")
             assert_problem(refused, 429, "rate_limited")
-            assert refused.json()["violated-policies"] == ["user-searches"]
+            assert refused.json()["violated-policies"] == ["user-pool"]
             assert superuser.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount == 1
         assert (await searching).status_code == (await also_searching).status_code == 200
-        assert service.registry.get_sample_value("todos_share_refusals_total", {"policy": "user-searches"}) == 1
+        assert service.registry.get_sample_value("todos_share_refusals_total", {"policy": "user-pool"}) == 1
 
 
 async def test_deleted_todos_page_and_sort_as_live_ones_do(alice: Client) -> None:

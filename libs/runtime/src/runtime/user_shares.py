@@ -34,6 +34,11 @@ class UserShares:
         """How much all users hold."""
         return self._shares.taken
 
+    @property
+    def users_waiting(self) -> int:
+        """How many users wait."""
+        return self._shares.waiting
+
     async def take(self, user_id: str, amount: int = 1) -> None:
         """Take `amount` for this user, to be given back with `give_back`; waits for it a while.
 

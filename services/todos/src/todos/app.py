@@ -20,13 +20,14 @@ from todos.settings import ServeSettings
 async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
     """The service with its pool, which connects once `background` has found the database ready."""
     metrics = Metrics()
-    long_connections = _long_connections(settings)
+    third = _third(settings)
     async with open_database(
         settings.database_url,
         pool_size=settings.pool_size,
         statement_seconds=settings.statement_timeout,
         search_seconds=settings.search_timeout,
-        searches=metrics.user_shares("user-searches", total=long_connections, per_user=long_connections),
+        places=metrics.user_shares("user-pool", total=settings.pool_size, per_user=settings.pool_share or third),
+        searches=metrics.user_shares("user-pool", total=third, per_user=third),
     ) as database:
         metrics.watch(database)
 
@@ -43,10 +44,10 @@ async def open_service(settings: ServeSettings) -> AsyncIterator[Service]:
 
 def create_app(settings: ServeSettings, database: Database, metrics: Metrics) -> App:
     """The ASGI application of the private port."""
-    dispatcher = Dispatcher(api, database, long_work(_long_connections(settings), metrics))
+    dispatcher = Dispatcher(api, database, long_work(_third(settings), metrics))
     return AccessLogMiddleware(AuthenticationMiddleware(dispatcher, settings.identity_keys, metrics), metrics)
 
 
-def _long_connections(settings: ServeSettings) -> int:
-    """How many connections searches may hold, and as many imports; the rest is for short requests."""
+def _third(settings: ServeSettings) -> int:
+    """How many connections searches may hold, and as many imports, and one user; the rest is for others."""
     return max(1, settings.pool_size // 3)

@@ -10,7 +10,7 @@ from todos.database.pool import Database
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REFUSALS = ("missing", "malformed", "unknown_key", "signature", "expired", "not_yet_valid", "digest", "replay")
-_SHARES = ("user-buffer", "user-imports", "user-exports", "user-searches")
+_SHARES = ("user-buffer", "user-pool", "user-import", "user-export")
 
 
 class Metrics:
@@ -60,10 +60,15 @@ class Metrics:
             ("todos_pool_connections", "Database connections, opening ones included", "pool_size"),
             ("todos_pool_connections_limit", "Database connections at most", "pool_max"),
             ("todos_pool_idle_connections", "Database connections that wait for a request", "pool_available"),
-            ("todos_pool_waiting_requests", "Requests that wait for a connection", "requests_waiting"),
         ):
             gauge = Gauge(name, help_text, registry=self.registry)
             gauge.set_function(functools.partial(_pool_figure, database, key))
+        waiting = Gauge(
+            "todos_pool_waiting_requests",
+            "Requests that wait for a connection to be opened, and users that wait for one in use",
+            registry=self.registry,
+        )
+        waiting.set_function(lambda: _pool_figure(database, "requests_waiting") + database.places.users_waiting)
         fit = Gauge("todos_database_fit", "1 once role and schema were checked", registry=self.registry)
         fit.set_function(lambda: database.fit)
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from identity import Keyring, parse_key
@@ -58,6 +58,16 @@ class ServeSettings(ListenSettings, DatabaseSettings):
     """Seconds that one statement with `q` may take, which reads every todo of a user; `statement_timeout`, if less."""
     pool_size: Annotated[int, Field(ge=1, le=1000)] = 10
     """Database connections at most."""
+    pool_share: Annotated[int, Field(ge=1)] | None = None
+    """Connections that one user may hold, by default a third of all, at least 1; beyond that 429."""
+
+    @field_validator("pool_share")
+    @classmethod
+    def _a_share_is_a_part(cls, value: int | None, info: ValidationInfo) -> int | None:
+        total = info.data.get("pool_size")
+        if value is not None and total is not None and value > total:
+            raise ValueError("is more than TODOS_POOL_SIZE, of which it is a part")
+        return value
 
 
 class MigrateSettings(DatabaseSettings):

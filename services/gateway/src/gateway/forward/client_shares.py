@@ -31,7 +31,7 @@ class ClientShares(UserShares):
         )
         self._clients = ClientWaits()
         metrics.users_at_share.labels(policy).set_function(lambda: self._shares.at_share)
-        metrics.users_waiting.labels(policy).set_function(lambda: self._shares.waiting)
+        metrics.users_waiting.labels(policy).set_function(lambda: self.users_waiting)
         self._ended = metrics.idle_clients_ended.labels(policy)
 
     def wait_for_client(self, user_id: str) -> AbstractAsyncContextManager[None]:

@@ -32,6 +32,10 @@ class LostConnectionError(psycopg.OperationalError):
         self.__cause__ = cause
 
 
+class SilentDatabaseError(Exception):
+    """The server has sent nothing for a while, on any connection."""
+
+
 def unavailable() -> ProblemError:
     """The database cannot be used, and the request changed nothing."""
     return _problem("The database cannot be reached at the moment. Nothing was changed; try again.")
@@ -54,7 +58,7 @@ def answering_failures(url: SecretStr) -> Iterator[None]:
     """
     try:
         yield
-    except QueryCanceled:
+    except (QueryCanceled, SilentDatabaseError):
         log.warning("statement timed out")
         detail = "The database took too long for this request. Nothing was changed; request less, or try again."
         retry = retry_after(RETRY_AFTER_SECONDS)

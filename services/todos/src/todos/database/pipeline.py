@@ -28,6 +28,7 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
         self._transformer = Transformer(self)
+        self.note_answer = nothing_to_note
 
     @classmethod
     @override
@@ -92,6 +93,7 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
         while self.pgconn.is_busy():
             await self._ready()
             self.pgconn.consume_input()
+            self.note_answer()
         return self.pgconn.get_result()
 
     async def _ready(self, *, to_write: bool = False) -> None:
@@ -119,6 +121,10 @@ class PipelinedConnection(AsyncConnection[TupleRow]):
         rows = self._transformer.load_rows(0, result.ntuples, tuple)
         self._transformer.set_pgresult(None)
         return rows
+
+
+def nothing_to_note() -> None:
+    """For a connection outside a pool."""
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -1,5 +1,7 @@
 """The pool of connections, and what its failures mean for a request."""
 
+import asyncio
+import math
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +15,9 @@ from todos.database.pipeline import PipelinedConnection
 
 CONNECT_SECONDS = 3
 ACQUIRE_SECONDS = 2
-"""How long a request waits for a connection."""
+"""How long a request waits for a connection to be opened."""
+SILENT_SECONDS = 1
+"""After which a database that sends nothing may be down: then it is not the user who is to blame."""
 MAX_LIFETIME_SECONDS = 240
 """Poolers and load balancers in between drop connections after five minutes."""
 RECONNECT_SECONDS = 2
@@ -28,9 +32,25 @@ class Database:
     url: SecretStr
     statement_seconds: float
     search_seconds: float
+    places: UserShares
+    """The connections that users hold; never more than there are, so that nobody waits for one in use."""
     searches: UserShares
     """Those under way, each of which holds a connection for long."""
     fit: bool = False
+    answered_at: float = -math.inf
+    """The event loop's time at which the server last sent something."""
+
+    def note_answer(self) -> None:
+        """Note that the server sent something."""
+        self.answered_at = asyncio.get_running_loop().time()
+
+    def is_silent(self) -> bool:
+        """Whether nothing came from the server for `SILENT_SECONDS`."""
+        return asyncio.get_running_loop().time() - self.answered_at > SILENT_SECONDS
+
+    def is_connecting(self) -> bool:
+        """Whether requests wait for connections to be opened."""
+        return self.pool.get_stats()["requests_waiting"] > 0
 
 
 @asynccontextmanager
@@ -40,12 +60,18 @@ async def open_database(
     pool_size: int,
     statement_seconds: float,
     search_seconds: float,
+    places: UserShares,
     searches: UserShares,
 ) -> AsyncIterator[Database]:
     """The pool, which connects once it is opened; it is closed at the end."""
+
+    async def configure(connection: PipelinedConnection) -> None:
+        connection.note_answer = database.note_answer
+
     pool = AsyncConnectionPool(
         url.get_secret_value(),
         connection_class=PipelinedConnection,
+        configure=configure,
         open=False,
         min_size=1,
         max_size=pool_size,
@@ -54,8 +80,9 @@ async def open_database(
         reconnect_timeout=RECONNECT_SECONDS,
         kwargs=connection_options(statement_seconds),
     )
+    database = Database(pool, url, statement_seconds, search_seconds, places, searches)
     try:
-        yield Database(pool, url, statement_seconds, search_seconds, searches)
+        yield database
     finally:
         await pool.close()
 

@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, Sequence
 import psycopg
 from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolation
 from psycopg.pq import TransactionStatus
+from psycopg_pool import PoolTimeout
 
 from runtime.problems import ProblemError
 from strict_http.deadline import Deadline
 from todos.database.command import Command, Runnable
-from todos.database.failures import LostConnectionError, answering_failures, unavailable
+from todos.database.failures import LostConnectionError, SilentDatabaseError, answering_failures, unavailable
 from todos.database.pipeline import PipelinedConnection, Sent
 from todos.database.pool import Database, is_closed_by_server
 
@@ -123,7 +124,7 @@ class UserSession:
         self._seconds = seconds + GRACE_SECONDS
 
     def searching(self) -> "UserSession":
-        """The same user's way for statements that search, which share a third of the pool and end sooner."""
+        """The same user's way for statements that search: they hold a third of the pool at most, and end sooner."""
         return UserSession(self._database, self._user_id, self._once, is_searching=True)
 
     async def read[Row](self, command: Command[Row]) -> Sequence[Row]:
@@ -166,9 +167,25 @@ class UserSession:
         if not self._database.fit:
             raise unavailable()
         if not self._is_searching:
-            return await self._on_connection(work, once)
+            return await self._in_place(work, once)
         async with self._database.searches.held(self._user_id):
+            return await self._in_place(work, once)
+
+    async def _in_place[Result](self, work: Work[Result], once: list[Runnable]) -> Result:
+        await self._take_place()
+        try:
             return await self._on_connection(work, once)
+        finally:
+            self._database.places.give_back(self._user_id)
+
+    async def _take_place(self) -> None:
+        try:
+            await self._database.places.take(self._user_id)
+        except ProblemError:
+            if not self._database.is_silent():
+                raise
+            # those who hold a connection wait for the database
+            raise (PoolTimeout if self._database.is_connecting() else SilentDatabaseError) from None
 
     async def _on_connection[Result](self, work: Work[Result], once: list[Runnable]) -> Result:
         connection = await self._open_connection()

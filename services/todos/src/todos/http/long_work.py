@@ -23,6 +23,6 @@ class LongWork:
 
 def long_work(long_connections: int, metrics: Metrics) -> LongWork:
     """Each import holds a connection to its end; all together hold `long_connections` at most."""
-    imports = metrics.user_shares("user-imports", total=long_connections, per_user=IMPORTS_PER_USER)
-    exports = metrics.user_shares("user-exports", total=EXPORTS, per_user=EXPORTS_PER_USER)
+    imports = metrics.user_shares("user-import", total=long_connections, per_user=IMPORTS_PER_USER)
+    exports = metrics.user_shares("user-export", total=EXPORTS, per_user=EXPORTS_PER_USER)
     return LongWork(Slices(), imports, exports)
