@@ -85,7 +85,7 @@ async def test_numbers_go_on_above_those_of_before(alice: Client) -> None:
 async def own_service(database: Database) -> AsyncIterator[Running]:
     """Beside a database where numbers may run far ahead of the clock."""
     migrate_database(database.server, database.name)
-    async with running(database.app_url, pool_size=8) as service:
+    async with running(database.app_url, pool_size=24) as service:
         yield service
 
 
